@@ -1,0 +1,107 @@
+# moonlog: `make help` lists what one can ask for.
+#
+# One file, nothing generated. Every .c under core/ is compiled once, position-independent,
+# and linked into the program, the two libraries and the Lua module. MODE picks the flags and
+# its own directory; release builds into build/ itself.
+
+MODE ?= release
+MODES := release debug asan tsan cov
+ifeq ($(filter $(MODE),$(MODES)),)
+$(error MODE=$(MODE) is none of: $(MODES))
+endif
+OUT := $(if $(filter release,$(MODE)),build,build/$(MODE))
+
+CC ?= cc
+PREFIX ?= /usr/local
+DATA ?= ./moonlog-data
+
+WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
+        -Wmissing-prototypes -Wvla -Wundef -Wswitch-enum -Wwrite-strings -Wformat=2
+FLAGS_release := -O2 -g
+FLAGS_debug := -O0 -g3
+FLAGS_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+FLAGS_tsan := -O1 -g -fsanitize=thread
+FLAGS_cov := -O0 -g --coverage
+CFLAGS += -std=c11 -D_GNU_SOURCE $(WARN) $(WERROR) $(FLAGS_$(MODE)) -fPIC -fvisibility=hidden -pthread
+LUA_CFLAGS = $(shell pkg-config --cflags lua5.4)
+LDLIBS := -lcrypto -lm
+
+# ---- dependencies: Debian packages, asked for only when one is missing -----------------
+NEED_build := gcc libc6-dev pkg-config lua5.4 liblua5.4-dev libmsgpack-dev libxxhash-dev libssl-dev
+NEED_test := lua-busted
+NEED_lint := clang clang-format cppcheck lua-check
+NEED_fuzz := clang libclang-rt-14-dev
+NEED_bench := libsqlite3-dev liblmdb-dev
+
+missing = $(strip $(foreach p,$(1),$(if $(shell dpkg-query -W -f='$${db:Status-Status}' $(p) 2>/dev/null | grep -x installed),,$(p))))
+define install
+	@want="$(call missing,$(1))"; if [ -n "$$want" ]; then \
+	  sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	  echo "installing $$want"; \
+	  $$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	  $$sudo apt-get install -y -qq --no-install-recommends $$want >/dev/null; fi
+endef
+
+# ---- what is built ----------------------------------------------------------------------
+CORE := $(sort $(wildcard core/*.c core/base/*.c core/log/*.c core/index/*.c core/store/*.c))
+SCRIPT := $(sort $(wildcard core/script/*.c))
+CLI := $(sort $(wildcard core/cli/*.c))
+COREOBJ := $(CORE:%.c=$(OUT)/obj/%.o)
+CLIOBJ := $(CLI:%.c=$(OUT)/obj/%.o)
+SCRIPTOBJ := $(SCRIPT:%.c=$(OUT)/obj/%.o)
+SPECOBJ := $(patsubst %.c,$(OUT)/obj/%.o,$(sort $(wildcard spec/support/*.c)))
+CRASHOBJ := $(patsubst %.c,$(OUT)/obj/%.o,$(sort $(wildcard spec/crash/*.c)))
+
+all: deps ## build everything (the default); installs missing Debian packages first
+	@$(MAKE) --no-print-directory MODE=$(MODE) built
+
+built: $(OUT)/moonlog $(OUT)/libmoonlog.so $(OUT)/libmoonlog.a $(OUT)/moonlog.so
+
+deps:
+	$(call install,$(NEED_build))
+
+quiet = $(if $(V),,@echo "$(1)";)
+
+$(OUT)/obj/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(call quiet,CC $<)$(CC) $(CFLAGS) $(if $(filter core/script/% spec/support/%,$<),$(LUA_CFLAGS)) -MMD -MP -c -o $@ $<
+
+$(OUT)/moonlog: $(COREOBJ) $(CLIOBJ)
+	$(call quiet,LD $@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(OUT)/libmoonlog.so: $(COREOBJ)
+	$(call quiet,LD $@)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,libmoonlog.so.0 -o $@ $^ $(LDLIBS)
+
+$(OUT)/libmoonlog.a: $(COREOBJ)
+	$(call quiet,AR $@)rm -f $@; $(AR) rcs $@ $^
+
+$(OUT)/moonlog.so: $(COREOBJ) $(SCRIPTOBJ)
+	$(call quiet,LD $@)$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $^ $(LDLIBS)
+
+$(OUT)/coretest.so: $(COREOBJ) $(SCRIPTOBJ) $(SPECOBJ)
+	$(call quiet,LD $@)$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $^ $(LDLIBS) -Wl,--no-as-needed -lmsgpackc
+
+$(OUT)/crash: $(COREOBJ) $(CRASHOBJ)
+	$(call quiet,LD $@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+-include $(shell find $(OUT)/obj -name '*.d' 2>/dev/null)
+
+# ---- running and testing ----------------------------------------------------------------
+run: all ## play the guided tour of examples/bank on ./moonlog-data
+	@MOONLOG=$(OUT)/moonlog DATA=$(DATA) sh examples/bank/tour.sh
+
+test: all ## build, run every spec, end with `N passed, N failed`
+	$(call install,$(NEED_test))
+	@$(MAKE) --no-print-directory MODE=$(MODE) spec
+
+spec: built $(OUT)/coretest.so $(OUT)/crash
+	@MOONLOG_BUILD=$(OUT) lua5.4 -e 'MOONLOG_BUILD="$(OUT)"' "$$(command -v busted)" $(BUSTED)
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@echo "  MODE=release|debug|asan|tsan|cov picks flags; V=1 shows commands"
+
+clean: ## remove build/
+	rm -rf build
+
+.PHONY: all built deps run test spec help clean

@@ -1,0 +1,147 @@
+/* cli.c -- what every verb does in the same way. */
+#include "cli.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../base/json.h"
+
+/* ---- saying no ---------------------------------------------------------------------- */
+
+/* To stderr in one write, so that lines of several processes do not mix. */
+static void say(const ml_buf *line)
+{
+    /* There is nowhere left to say that this failed. */
+    ML_IGNORE(write(STDERR_FILENO, line->data, line->size) < 0);
+}
+
+static void say_json(ml_buf *line, ml_code code, const char *sentence)
+{
+    ml_buf_print(line, "{\"error\":{\"code\":\"%s\",\"number\":%d,\"message\":",
+                 ml_error_name(code), (int)code);
+    ml_json_string(line, ml_cli_text(sentence));
+    ml_buf_print(line, ",\"retry\":%s}}\n", ml_error_retry(code) ? "true" : "false");
+}
+
+int ml_cli_fail(const ml_cli *cli, ml_code code, const char *sentence)
+{
+    ml_buf line = {0};
+    if (cli->shape == ML_SHAPE_JSON) {
+        say_json(&line, code, sentence);
+    } else {
+        ml_buf_print(&line, "moonlog: %s: ", ml_error_name(code));
+        ml_cli_plain(&line, ml_cli_text(sentence));
+        ml_buf_byte(&line, '\n');
+    }
+    say(&line);
+    ml_buf_free(&line);
+    return ml_error_exit(code);
+}
+
+int ml_cli_failf(const ml_cli *cli, ml_code code, const char *format, ...)
+{
+    char sentence[ML_SENTENCE_MAX];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(sentence, sizeof sentence, format, arguments);
+    va_end(arguments);
+    return ml_cli_fail(cli, code, sentence);
+}
+
+int ml_cli_usage(const ml_cli *cli, const char *format, ...)
+{
+    char sentence[ML_SENTENCE_MAX];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(sentence, sizeof sentence, format, arguments);
+    va_end(arguments);
+    ml_cli_fail(cli, ML_BAD_REQUEST, sentence);
+    return ML_EXIT_USAGE;
+}
+
+const char *ml_cli_sentence(ml_code code, const char *why)
+{
+    const char *name = ml_error_name(code);
+    size_t size = strlen(name);
+    bool named = strncmp(why, name, size) == 0 && why[size] == ':' && why[size + 1] == ' ';
+    return named ? why + size + 2 : why;
+}
+
+int ml_cli_why(const ml_cli *cli, ml_code code, const ml_store *store)
+{
+    const char *why = store != NULL ? ml_why(store) : "there is no memory for a store";
+    return ml_cli_fail(cli, code, ml_cli_sentence(code, why));
+}
+
+/* ---- text --------------------------------------------------------------------------- */
+
+bool ml_cli_natural(const char *text, uint64_t least, uint64_t most, uint64_t *value)
+{
+    uint64_t result = 0;
+    if (text[0] == '\0') return false;
+    for (const char *at = text; *at != '\0'; at++) {
+        if (*at < '0' || *at > '9') return false;
+        if (__builtin_mul_overflow(result, 10, &result)) return false;
+        if (__builtin_add_overflow(result, (uint64_t)(*at - '0'), &result)) return false;
+    }
+    if (result < least || result > most) return false;
+    *value = result;
+    return true;
+}
+
+void ml_cli_plain(ml_buf *out, ml_bytes text)
+{
+    const uint8_t *data = text.data;
+    for (size_t i = 0; i < text.size; i++) {
+        bool second = data[i] == 0xc2 && i + 1 < text.size && data[i + 1] < 0xa0; /* U+0080.. */
+        if (second) ml_buf_print(out, "\\u00%02x", data[++i]);
+        else if (data[i] < 0x20 || data[i] == 0x7f) ml_buf_print(out, "\\u00%02x", data[i]);
+        else ml_buf_byte(out, data[i]);
+    }
+}
+
+/* ---- the world ---------------------------------------------------------------------- */
+
+bool ml_cli_open(const ml_cli *cli, bool write, ml_store **store, int *status)
+{
+    ml_options options = {.read_only = !write, .must_exist = !write};
+    ml_code code = ml_open(store, cli->data, &options);
+    if (code == ML_OK) return true;
+    *status = ml_cli_why(cli, code, *store);
+    /* Closing a handle that never opened has nothing left to lose. */
+    ML_IGNORE(ml_close(*store) != ML_OK);
+    *store = NULL;
+    return false;
+}
+
+static volatile sig_atomic_t deferred, interrupted;
+
+static void on_interrupt(int number)
+{
+    (void)number;
+    if (!deferred || interrupted) _exit(ML_EXIT_INTERRUPTED);
+    interrupted = 1;
+}
+
+void ml_cli_catch_signals(void)
+{
+    struct sigaction interrupt = {.sa_handler = on_interrupt}; /* no SA_RESTART: wake read() */
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    /* These calls fail only for signals that do not exist. */
+    ML_IGNORE(sigaction(SIGINT, &interrupt, NULL) != 0);
+    ML_IGNORE(sigaction(SIGPIPE, &ignore, NULL) != 0);
+}
+
+void ml_cli_defer_interrupt(void) { deferred = 1; }
+
+bool ml_cli_interrupted(void) { return interrupted != 0; }
+
+double ml_cli_seconds(void)
+{
+    struct timespec now = {0};
+    ML_IGNORE(clock_gettime(CLOCK_MONOTONIC, &now) != 0); /* this clock is always there */
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}

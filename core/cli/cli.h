@@ -1,0 +1,173 @@
+/* cli.h -- the program `moonlog`: what its verbs share.
+ *
+ *     main.c      the signal flag, and the way in
+ *     verbs.c     THE table: every verb, its options, its help      help.c  shows it
+ *     options.c   walks the words of a command line by that table
+ *     cli.c       what every verb says in the same way: errors, numbers, opening a store
+ *     show.h      results on stdout as table, JSON, NDJSON or Lua
+ *     progress.h  a bar on stderr
+ *     verb_*.c    the verbs, each `int ml_verb_<name>(cli, argc, argv)`: the exit status
+ *
+ * Floor    cli, the top: speaks moonlog.h and base, and no other room.
+ * Threads  one.
+ * Errors   a verb says why on stderr itself (ml_cli_fail and its kin) and returns what
+ *          the program exits with.
+ */
+#ifndef ML_CLI_CLI_H
+#define ML_CLI_CLI_H
+
+#include "../base/error.h"
+#include "../base/buf.h"
+
+enum ml_exit {
+    ML_EXIT_OK = 0,
+    ML_EXIT_FAILED = 1,
+    ML_EXIT_USAGE = 2,
+    ML_EXIT_NOT_FOUND = 3,
+    ML_EXIT_CONFLICT = 4,
+    ML_EXIT_REFUSED = 5,     /* by a rule */
+    ML_EXIT_UNREACHABLE = 6, /* cannot connect, or timed out */
+    ML_EXIT_PROBLEMS = 7,    /* a check found some */
+    ML_EXIT_INTERRUPTED = 130
+};
+
+/* How results are written. */
+typedef enum ml_shape { ML_SHAPE_TABLE, ML_SHAPE_JSON, ML_SHAPE_NDJSON, ML_SHAPE_LUA } ml_shape;
+
+typedef struct ml_cli ml_cli;
+
+/* ---- the table of verbs ------------------------------------------------------------- */
+
+typedef struct ml_option {
+    const char *name;  /* "limit" for --limit; NULL ends a list */
+    const char *value; /* what follows it, as the usage line names it: "N"; NULL: a switch */
+    const char *help;  /* one line */
+    char letter;       /* 'o' for -o, or 0 */
+    bool many;         /* may be given again and again */
+} ml_option;
+
+typedef struct ml_verb {
+    const char *name;
+    const char *words;      /* its positional words, as the usage line names them */
+    int least, most;        /* how many of them */
+    const char *help;       /* one line */
+    const char *manual;     /* the rest: what it prints, what it refuses */
+    const char *example;
+    const ml_option *options;
+    /* argv[0] is the verb, then its positional words; options are asked from `cli`. Gives
+     * the exit status. */
+    int (*run)(const ml_cli *cli, int argc, char **argv);
+} ml_verb;
+
+extern const ml_verb ml_verbs[];          /* ends with .name == NULL */
+extern const ml_option ml_verbs_common[]; /* the options that every verb takes */
+
+/* The verb of that name, or NULL. */
+const ml_verb *ml_verbs_find(const char *name);
+
+/* What was probably meant: of `count` names the nearest to `word`, or NULL if none is near. */
+const char *ml_verbs_nearest(const char *word, const char *const *names, size_t count);
+
+/* The help of one verb, or with NULL of all, on stdout; gives the exit status. */
+int ml_help_show(const ml_cli *cli, const ml_verb *verb);
+
+/* ---- a command line ----------------------------------------------------------------- */
+
+typedef struct ml_given {
+    const ml_option *option;
+    const char *value; /* never empty; NULL for a switch */
+} ml_given;
+
+/* A command line after it was read. All of it is borrowed from argv and the environment. */
+struct ml_cli {
+    const ml_verb *verb; /* NULL: none was named */
+    const char *data;    /* the directory of the store */
+    const char *connect; /* where a daemon listens, or NULL */
+    ml_shape shape;
+    unsigned width; /* columns of the terminal that stdout is; 0: stdout is none */
+    bool progress;  /* stderr is a terminal */
+    bool colour;    /* stdout is one, and NO_COLOR is not set */
+    bool help, version;
+    ml_given *given; /* options, in the order they came */
+    size_t given_count;
+    char **words; /* the verb, then its positional words */
+    int word_count;
+};
+
+/* Reads the command line. ML_OK, or the sentence for a usage error; in both cases `cli`
+ * holds what could be read (so that errors have the shape asked for) and wants
+ * ml_options_free. */
+ML_MUST_USE ml_code ml_options_read(ml_cli *cli, int argc, char **argv, ml_error *why);
+void ml_options_free(ml_cli *cli);
+
+/* Was it given? Its value, the last if it came again; NULL if not given. Asking for an option
+ * that the verb's table does not list is a bug. */
+bool ml_options_has(const ml_cli *cli, const char *name);
+const char *ml_options_get(const ml_cli *cli, const char *name);
+/* How often it was given, and its `at`th value from 0. */
+size_t ml_options_count(const ml_cli *cli, const char *name);
+const char *ml_options_at(const ml_cli *cli, const char *name, size_t at);
+/* Its value as a number least..most; `value` is left alone if it was not given. A usage error
+ * is said, and false returned, if it is no such number. */
+ML_MUST_USE bool ml_options_natural(const ml_cli *cli, const char *name, uint64_t least,
+                                    uint64_t most, uint64_t *value);
+
+/* ---- saying no ---------------------------------------------------------------------- */
+
+/* Writes "moonlog: CODE: sentence" to stderr, as JSON if that was asked for; gives the exit
+ * status for the code. */
+int ml_cli_fail(const ml_cli *cli, ml_code code, const char *sentence);
+int ml_cli_failf(const ml_cli *cli, ml_code code, const char *format, ...) ML_FORMAT(3, 4);
+/* The same with the handle's own last sentence. */
+int ml_cli_why(const ml_cli *cli, ml_code code, const ml_store *store);
+/* A wrong command line: BAD_REQUEST, and always ML_EXIT_USAGE. */
+int ml_cli_usage(const ml_cli *cli, const char *format, ...) ML_FORMAT(2, 3);
+
+/* A "CODE: sentence" without its code. */
+const char *ml_cli_sentence(ml_code code, const char *why);
+
+/* A plain natural number least..most, nothing around it. */
+ML_MUST_USE bool ml_cli_natural(const char *text, uint64_t least, uint64_t most,
+                                uint64_t *value);
+
+/* `text` with control characters as \u00XX, so that no name can play with a terminal. */
+void ml_cli_plain(ml_buf *out, ml_bytes text);
+
+static inline ml_bytes ml_cli_text(const char *text) { return (ml_bytes){text, strlen(text)}; }
+
+/* ---- the world ---------------------------------------------------------------------- */
+
+/* Opens the store of `cli->data`, to be read (it must exist; a writer may be beside) or to be
+ * written. False after saying why; *status is then the exit status and nothing is open. */
+ML_MUST_USE bool ml_cli_open(const ml_cli *cli, bool write, ml_store **store, int *status);
+
+/* From here on SIGINT ends the program with ML_EXIT_INTERRUPTED, which a store survives like
+ * any other sudden end, and a closed pipe shows as a failed write. */
+void ml_cli_catch_signals(void);
+
+/* From here on a first SIGINT only raises a flag, for verbs that have something to finish;
+ * their loops ask for it, and blocking calls return with EINTR. */
+void ml_cli_defer_interrupt(void);
+bool ml_cli_interrupted(void);
+
+/* Seconds of a clock that only goes forward. */
+double ml_cli_seconds(void);
+
+/* ---- the verbs ---------------------------------------------------------------------- */
+
+int ml_verb_append(const ml_cli *cli, int argc, char **argv);
+int ml_verb_import(const ml_cli *cli, int argc, char **argv);
+int ml_verb_export(const ml_cli *cli, int argc, char **argv);
+int ml_verb_read(const ml_cli *cli, int argc, char **argv);
+int ml_verb_streams(const ml_cli *cli, int argc, char **argv);
+int ml_verb_head(const ml_cli *cli, int argc, char **argv);
+int ml_verb_status(const ml_cli *cli, int argc, char **argv);
+int ml_verb_verify(const ml_cli *cli, int argc, char **argv);
+int ml_verb_help(const ml_cli *cli, int argc, char **argv);
+int ml_verb_version(const ml_cli *cli, int argc, char **argv);
+
+/* In bench*.c; its options stand beside it, in the form of the table. */
+int ml_bench_run(const ml_cli *cli, int argc, char **argv);
+extern const ml_option ml_bench_options[];
+
+#endif

@@ -1,0 +1,32 @@
+/* main.c -- the way in: read the command line, run the verb. */
+#include "cli.h"
+
+static int run(const ml_cli *cli)
+{
+    if (cli->version) return ml_verb_version(cli, 0, NULL);
+    if (cli->help) return ml_help_show(cli, cli->verb);
+    if (cli->verb == NULL) return ml_cli_usage(cli, "no verb given; `moonlog help` lists them");
+    if (cli->connect != NULL && cli->verb->run != ml_verb_help &&
+        cli->verb->run != ml_verb_version) {
+        ml_cli_failf(cli, ML_UNSUPPORTED,
+                     "this version has no daemon to connect to, so '%s' cannot be reached; leave "
+                     "out --connect and MOONLOG_CONNECT to work on the directory itself (--data)",
+                     cli->connect);
+        return ML_EXIT_UNREACHABLE;
+    }
+    return cli->verb->run(cli, cli->word_count, cli->words);
+}
+
+int main(int argc, char **argv)
+{
+    ml_cli_catch_signals();
+    ml_cli cli;
+    ml_error why;
+    int status;
+    ml_code code = ml_options_read(&cli, argc, argv, &why);
+    if (code == ML_OK) status = run(&cli);
+    else if (code == ML_BAD_REQUEST) status = ml_cli_usage(&cli, "%s", why.sentence);
+    else status = ml_cli_fail(&cli, code, why.sentence);
+    ml_options_free(&cli);
+    return status;
+}

@@ -1,0 +1,209 @@
+/* verbs.c -- THE table of verbs: command lines are read by it, help is printed from it. */
+#include "cli.h"
+
+/* Ends a list. */
+#define NO_MORE {0}
+
+const ml_option ml_verbs_common[] = {
+    {.name = "data", .value = "DIR",
+     .help = "the store's directory; default MOONLOG_DATA, else ./moonlog-data"},
+    {.name = "connect", .value = "URI",
+     .help = "a daemon's address; default MOONLOG_CONNECT; this version has no daemon yet"},
+    {.name = "output", .letter = 'o', .value = "table|json|ndjson|lua",
+     .help = "how results are written; default table on a terminal, else ndjson"},
+    {.name = "help", .letter = 'h', .help = "the help of this verb"},
+    {.name = "version", .help = "the version of this program"},
+    NO_MORE,
+};
+
+static const ml_option append_options[] = {
+    {.name = "expected", .value = "any|no_stream|stream_exists|N",
+     .help = "what the stream must be for the append to be admitted; N is its last revision; "
+             "default any"},
+    {.name = "tag", .value = "T", .many = true,
+     .help = "a label for queries across streams; up to 32"},
+    {.name = "meta", .value = "JSON",
+     .help = "an object kept beside the data: correlation_id, causation_id, actor, ..."},
+    {.name = "id", .value = "UUID",
+     .help = "the event's id, which makes a retry safe; default a new one"},
+    {.name = "occurred", .value = "TIME",
+     .help = "business time: RFC 3339, or microseconds since 1970 UTC"},
+    {.name = "schema", .value = "N", .help = "the version of the type's shape; default 1"},
+    {.name = "durability", .value = "disk|os|memory",
+     .help = "when it counts as done; default disk: survives power loss"},
+    NO_MORE,
+};
+
+static const ml_option import_options[] = {
+    {.name = "batch", .value = "N",
+     .help = "events per append, each synced and whole or absent; 1 to 1024, default 1000"},
+    NO_MORE,
+};
+
+static const ml_option export_options[] = {
+    {.name = "from", .value = "P", .help = "the first position; default 1"},
+    {.name = "to", .value = "P", .help = "the last position; default the last there is"},
+    NO_MORE,
+};
+
+static const ml_option read_options[] = {
+    {.name = "type", .value = "T", .many = true,
+     .help = "only events of this type; several are OR'd"},
+    {.name = "tag", .value = "T", .many = true,
+     .help = "only events with this tag; several are AND'd"},
+    {.name = "from", .value = "N",
+     .help = "where to begin: a revision of a stream, else a position; it is included"},
+    {.name = "limit", .value = "N", .help = "events at most"},
+    {.name = "backward", .help = "newest first"},
+    {.name = "raw", .help = "as stored, without upcasting; this version never upcasts"},
+    {.name = "system", .help = "with $all: also the streams that begin with $"},
+    NO_MORE,
+};
+
+static const ml_option streams_options[] = {
+    {.name = "category", .value = "C",
+     .help = "only streams of this category: the part before the first '-'"},
+    {.name = "prefix", .value = "P", .help = "only streams whose name begins so"},
+    {.name = "limit", .value = "N", .help = "streams at most"},
+    {.name = "after", .value = "FIRST", .help = "go on behind the stream whose `first` this is"},
+    NO_MORE,
+};
+
+static const ml_option verify_options[] = {
+    {.name = "deep",
+     .help = "also each event's fields and revisions, and the index against the log"},
+    NO_MORE,
+};
+
+const ml_verb ml_verbs[] = {
+    {.name = "append", .words = "STREAM TYPE [JSON|-]", .least = 2, .most = 3,
+     .run = ml_verb_append, .options = append_options,
+     .help = "append one event to a stream",
+     .manual =
+         "The data is any JSON value; '-' reads it from stdin; without one it is null. A\n"
+         "stream begins with its first event. Prints the position and the revision the\n"
+         "event was given, and \"duplicate\": true if an event with this id was there\n"
+         "already. Exits 4 if the stream is not what --expected says, 1 if another\n"
+         "process has the store open for writing. Floats stay floats (35.0) and integers\n"
+         "integers (35); NaN and the infinities are {\"$float\":\"nan\"}, \"inf\", \"-inf\";\n"
+         "bytes are {\"$bin\":\"base64\"}.",
+     .example = "moonlog append account-ada Deposited '{\"amount\": 500}' --expected 0"},
+    {.name = "import", .words = "[FILE|-]", .least = 0, .most = 1,
+     .run = ml_verb_import, .options = import_options,
+     .help = "append the events of an NDJSON file",
+     .manual =
+         "Each line is an object {\"stream\", \"type\", \"data\"?, \"meta\"?, \"tags\"?, \"id\"?,\n"
+         "\"occurred\"?, \"schema\"?}; they are appended in this order, and empty lines are\n"
+         "skipped. The fields position, revision and time, which export prints, are\n"
+         "accepted and ignored: the store gives its own. A bad line stops the import\n"
+         "with its number, and nothing of its batch is written; the batches before it\n"
+         "are, and stay. Lines that carry ids can be imported again at once: events that\n"
+         "are there already are counted as duplicates.",
+     .example = "moonlog import history.ndjson"},
+    {.name = "export", .words = "", .run = ml_verb_export, .options = export_options,
+     .help = "print all events, as import reads them",
+     .manual =
+         "Prints the events of all streams, those of the system too, in the order of\n"
+         "positions. Importing them into an empty store gives the same log but for the\n"
+         "time of recording. Default shape is ndjson, also on a terminal.",
+     .example = "moonlog export --from 1000 --to 1999 > part.ndjson"},
+    {.name = "read", .words = "STREAM|'$all'|'$category:C'", .least = 1, .most = 1,
+     .run = ml_verb_read, .options = read_options,
+     .help = "print the events of a stream, a category, or all",
+     .manual =
+         "Reads what is there now, also beside a process that writes. `--type` and\n"
+         "`--tag` select; an event must have one of the types and all of the tags. A\n"
+         "table shows the data cut to the width of the terminal; the other shapes show\n"
+         "events whole. Exits 3 if the stream has no event.",
+     .example = "moonlog read '$category:account' --type Deposited --limit 10 --backward"},
+    {.name = "streams", .words = "", .run = ml_verb_streams, .options = streams_options,
+     .help = "list streams in the order they began",
+     .manual =
+         "Prints each stream's last revision and the positions of its first and last\n"
+         "event. Streams that begin with $ are listed only if --category or --prefix\n"
+         "does too.",
+     .example = "moonlog streams --category account --limit 20"},
+    {.name = "head", .words = "[STREAM]", .least = 0, .most = 1, .run = ml_verb_head,
+     .help = "print the last position, or a stream's last revision",
+     .manual = "Exits 3 if the stream has no event.",
+     .example = "moonlog head account-ada"},
+    {.name = "status", .words = "", .run = ml_verb_status,
+     .help = "print what is known about the store",
+     .manual =
+         "Sizes are bytes; `position` is the last event and `durable` the last one known\n"
+         "to be on the disk.",
+     .example = "moonlog status -o json"},
+    {.name = "verify", .words = "", .run = ml_verb_verify, .options = verify_options,
+     .help = "check every stored byte",
+     .manual =
+         "Checks the files themselves, also while another process writes them. Each\n"
+         "problem is a line on stderr that names file, offset and positions; a summary\n"
+         "is on stdout. Exits 7 if there were problems. Nothing is ever repaired or\n"
+         "deleted.",
+     .example = "moonlog verify --deep"},
+    {.name = "bench", .words = "[WHAT]", .least = 0, .most = 64,
+     .run = ml_bench_run, .options = ml_bench_options,
+     .help = "measure this machine and disk",
+     .manual =
+         "Works in a directory of its own, never on the store.",
+     .example = "moonlog bench"},
+    {.name = "help", .words = "[VERB]", .least = 0, .most = 1, .run = ml_verb_help,
+     .help = "this list, or the help of one verb",
+     .manual =
+         "`moonlog VERB --help` prints the same.",
+     .example = "moonlog help append"},
+    {.name = "version", .words = "", .run = ml_verb_version,
+     .help = "print the version",
+     .manual =
+         "`moonlog --version` prints the same.",
+     .example = "moonlog version"},
+    NO_MORE,
+};
+
+const ml_verb *ml_verbs_find(const char *name)
+{
+    for (const ml_verb *verb = ml_verbs; verb->name != NULL; verb++)
+        if (strcmp(verb->name, name) == 0) return verb;
+    return NULL;
+}
+
+/* ---- what was meant ----------------------------------------------------------------- */
+
+enum { WORD_MAX = 32 };
+
+static size_t least(size_t a, size_t b) { return a < b ? a : b; }
+
+/* Edits that make `a` of `b`: insert, delete, replace, or swap two neighbours, each 1. */
+static size_t distance(const char *a, const char *b)
+{
+    size_t sizes[2] = {strlen(a), strlen(b)};
+    size_t rows[WORD_MAX + 1][WORD_MAX + 1];
+    if (sizes[0] > WORD_MAX || sizes[1] > WORD_MAX) return SIZE_MAX;
+    for (size_t i = 0; i <= sizes[0]; i++) {
+        for (size_t j = 0; j <= sizes[1]; j++) {
+            if (i == 0 || j == 0) {
+                rows[i][j] = i + j;
+                continue;
+            }
+            size_t edits = least(rows[i - 1][j], rows[i][j - 1]) + 1;
+            edits = least(edits, rows[i - 1][j - 1] + (a[i - 1] != b[j - 1]));
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+                edits = least(edits, rows[i - 2][j - 2] + 1);
+            rows[i][j] = edits;
+        }
+    }
+    return rows[sizes[0]][sizes[1]];
+}
+
+const char *ml_verbs_nearest(const char *word, const char *const *names, size_t count)
+{
+    const char *nearest = NULL;
+    size_t best = strlen(word) / 3 + 1; /* further off it is another word */
+    for (size_t i = 0; i < count; i++) {
+        size_t edits = distance(word, names[i]);
+        if (edits > best || (nearest != NULL && edits == best)) continue;
+        nearest = names[i];
+        best = edits;
+    }
+    return nearest;
+}

@@ -1,0 +1,291 @@
+/* store.c -- opening, closing, and the way from a position to a record. */
+#include "store.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "inside.h"
+
+/* ---- records ----------------------------------------------------------------------------- */
+
+static const ml_group *staged_group(const ml_store *store, uint64_t position)
+{
+    const ml_group *filling = &store->filling->group;
+    if (filling->count > 0 && position >= filling->first) return filling;
+    return &store->flying->group;
+}
+
+ml_code ml_store_record(ml_store *store, uint64_t position, ml_bytes *record, ml_error *why)
+{
+    if (position <= ml_log_position(store->log)) return ml_log_get(store->log, position, record, why);
+    ML_ASSERT(position < store->next);
+    const ml_group *group = staged_group(store, position);
+    *record = ml_group_payload(group, (uint32_t)(position - group->first));
+    return ML_OK;
+}
+
+/* ---- feeding ------------------------------------------------------------------------------ */
+
+typedef struct feeding {
+    ml_store *store;
+    uint64_t position;
+    ml_error *why;
+} feeding;
+
+static ml_code feed_key(void *context, uint64_t key)
+{
+    feeding *f = context;
+    return ml_index_add(f->store->index, key, f->position, f->why);
+}
+
+static ml_code feed_event(feeding *f)
+{
+    ml_bytes record;
+    ml_event event;
+    ml_code code = ml_store_record(f->store, f->position, &record, f->why);
+    /* A damaged event has no keys to be found by; reading it by position says so. */
+    if (code == ML_CORRUPT) return ML_OK;
+    if (code) return code;
+    if (!ml_event_decode(record, &event)) return ML_OK;
+    return ml_key_each(f->store->seed, &event, feed_key, f);
+}
+
+ml_code ml_store_feed(ml_store *store, ml_error *why)
+{
+    uint64_t last = ml_log_position(store->log);
+    feeding f = {store, ml_index_covered(store->index) + 1, why};
+    for (; f.position <= last; f.position++) {
+        ml_code code = feed_event(&f);
+        if (code) return code;
+        ml_index_cover(store->index, f.position);
+        if (f.position % 4096 != 0) continue;
+        /* A long feed, after the index was lost, writes its runs as it goes. */
+        ml_worker_poll(store->index_worker);
+        code = ml_index_tend(store->index, f.position, why);
+        if (code && code != ML_CORRUPT) return code;
+    }
+    return ML_OK;
+}
+
+ml_code ml_store_repair_index(ml_store *store, ml_error *why)
+{
+    ml_index_drop_damaged(store->index);
+    ml_code code = ml_store_feed(store, why);
+    /* Staged events are in the index as well. */
+    feeding f = {store, ml_log_position(store->log) + 1, why};
+    for (; !code && f.position < store->next; f.position++) {
+        code = feed_event(&f);
+        if (!code) ml_index_cover(store->index, f.position);
+    }
+    return code;
+}
+
+static ml_code fill_window(ml_store *store)
+{
+    uint64_t last = ml_log_position(store->log);
+    uint64_t size = store->window.size;
+    uint64_t first = last > size ? last - size + 1 : 1;
+    ml_window_clear(&store->window, first);
+    for (uint64_t position = first; position <= last; position++) {
+        static const uint8_t unreadable[ML_ID_SIZE];
+        ml_bytes record;
+        ml_event event;
+        bool good = ml_log_get(store->log, position, &record, NULL) == ML_OK && ml_event_decode(record, &event);
+        if (!ml_window_add(&store->window, good ? event.id : unreadable))
+            return ml_error_memory(&store->why, "the window of ids");
+        if (good) store->time = event.time;
+    }
+    return ML_OK;
+}
+
+ml_code ml_store_forget_staged(ml_store *store)
+{
+    store->next = ml_log_position(store->log) + 1;
+    ml_heads_clear(&store->heads);
+    return fill_window(store);
+}
+
+ml_code ml_store_catch_up(ml_store *store)
+{
+    ml_worker_poll(store->log_worker);
+    ml_worker_poll(store->index_worker);
+    if (!store->options.read_only) return store->lazy ? ml_commit_all(store, false, &store->why) : ML_OK;
+    uint64_t before = ml_log_position(store->log);
+    ml_code code = ml_log_follow(store->log, &store->why);
+    if (code || ml_log_position(store->log) == before) return code;
+    code = ml_index_refresh(store->index, ml_log_position(store->log), &store->why);
+    return code ? code : ml_store_feed(store, &store->why);
+}
+
+/* ---- opening ------------------------------------------------------------------------------- */
+
+static void take_options(ml_store *store, const ml_options *options)
+{
+    ml_options *own = &store->options;
+    if (options != NULL) *own = *options;
+    if (own->segment_bytes == 0) own->segment_bytes = ML_SEGMENT_BYTES;
+    if (own->memory_events == 0) own->memory_events = ML_MEMORY_EVENTS;
+    if (own->window_events == 0) own->window_events = ML_WINDOW_EVENTS;
+    if (own->heads_bytes == 0) own->heads_bytes = ML_HEADS_BYTES;
+}
+
+static ml_code check_options(ml_store *store)
+{
+    uint64_t segment = store->options.segment_bytes;
+    if (segment >= ML_SEGMENT_BYTES_MIN && segment <= ML_SEGMENT_BYTES_MAX && segment % 4096 == 0)
+        return ML_OK;
+    return ml_error_set(&store->why, ML_BAD_REQUEST,
+                        "segment_bytes is %" PRIu64 "; give a multiple of 4096 from %d to %d", segment,
+                        ML_SEGMENT_BYTES_MIN, ML_SEGMENT_BYTES_MAX);
+}
+
+static void look_at_name(void *context, const char *name)
+{
+    static const char *const ours[] = {"log", "index", "LOCK", "WATERMARK", "WATERMARK~", "views",
+                                       "moonlog.sock"};
+    bool *strange = context;
+    for (size_t n = 0; n < sizeof ours / sizeof *ours; n++)
+        if (strcmp(name, ours[n]) == 0) return;
+    *strange = true;
+}
+
+/* A directory with other people's files in it and no log is not turned into a store. */
+static ml_code check_directory(ml_store *store)
+{
+    bool strange = false, segments;
+    ml_disk_names names;
+    ml_code code = ml_disk_list(store->disk, "log", ".seg", &names, &store->why);
+    if (code) return code;
+    segments = names.count > 0;
+    ml_disk_names_free(&names);
+    int refused = store->disk->ops->list(store->disk, ".", look_at_name, &strange);
+    if (refused < 0) return ml_error_disk(&store->why, refused, "list", store->disk->root);
+    if (segments || !strange) return ML_OK;
+    return ml_error_set(&store->why, ML_NOT_A_STORE,
+                        "%s holds other files and no moonlog store; name an empty or a new directory",
+                        store->disk->root);
+}
+
+static ml_code make_dir(ml_store *store, const char *path)
+{
+    int refused = store->disk->ops->make_dir(store->disk, path);
+    return refused < 0 ? ml_error_disk(&store->why, refused, "make directory", path) : ML_OK;
+}
+
+static ml_code take_lock(ml_store *store)
+{
+    ml_disk *disk = store->disk;
+    ml_code code = ml_disk_open(disk, "LOCK", ML_DISK_WRITE, &store->lock_file, &store->why);
+    if (code == ML_NOT_FOUND)
+        code = ml_disk_open(disk, "LOCK", ML_DISK_CREATE, &store->lock_file, &store->why);
+    if (code) return code;
+    int refused = disk->ops->lock(disk, store->lock_file);
+    if (refused == 0) return ML_OK;
+    return ml_error_set(&store->why, ML_LOCKED,
+                        "%s is open for writing in another process; stop that one, or open it "
+                        "read-only to read beside it",
+                        disk->root);
+}
+
+static uint32_t anchor(void *context, uint64_t position)
+{
+    ml_store *store = context;
+    return ml_log_anchor(store->log, position);
+}
+
+static ml_code open_index(ml_store *store)
+{
+    ml_index_options options = {.read_only = store->options.read_only || store->failed,
+                                .memory_events = store->options.memory_events,
+                                .head = ml_log_position(store->log),
+                                .anchor = anchor,
+                                .context = store};
+    memcpy(options.log, ml_log_id(store->log), sizeof options.log);
+    store->seed = ml_get_u64(ml_log_id(store->log));
+    ml_code code = ml_index_open(store->disk, store->index_worker, &options, &store->index, &store->why);
+    return code ? code : ml_store_feed(store, &store->why);
+}
+
+static ml_code open_all(ml_store *store)
+{
+    ml_error *why = &store->why;
+    bool write = !store->options.read_only, threads = !store->options.no_threads;
+    ml_code code = check_options(store);
+    if (!code) code = check_directory(store);
+    if (!code && write) code = make_dir(store, "log");
+    if (!code && write) code = make_dir(store, "index");
+    if (!code && write) code = take_lock(store);
+    if (!code) code = ml_worker_new(threads, &store->log_worker, why);
+    if (!code) code = ml_worker_new(threads, &store->index_worker, why);
+    if (code) return code;
+    ml_log_options options = {.read_only = !write, .segment_bytes = store->options.segment_bytes};
+    code = ml_log_open(store->disk, store->log_worker, &options, &store->log, why);
+    if (code) return code;
+    ml_log_state state;
+    ml_log_get_state(store->log, &state);
+    /* Damage: everything that is whole can be read, nothing can be written. */
+    store->failed = state.damaged;
+    if (state.damaged) ml_error_set(why, ML_CORRUPT, "%s", ml_log_damage(store->log));
+    store->next = ml_log_position(store->log) + 1;
+    code = open_index(store);
+    if (!code && write) code = fill_window(store);
+    return code ? code : ml_commit_start(store, why);
+}
+
+ml_code ml_store_open(ml_store **out, ml_disk *disk, const ml_options *options)
+{
+    ml_store *store = calloc(1, sizeof *store);
+    *out = store;
+    if (store == NULL) {
+        ml_disk_free(disk);
+        return ML_NO_MEMORY;
+    }
+    store->disk = disk;
+    store->lock_file = -1;
+    store->filling = &store->batches[0];
+    take_options(store, options);
+    ml_heads_init(&store->heads, store->options.heads_bytes);
+    ml_window_init(&store->window, store->options.window_events);
+    ml_code code = open_all(store);
+    if (code) {
+        /* What was opened is closed by ml_close; the handle only answers ml_why. */
+        store->failed = true;
+        store->why.code = code;
+    }
+    return code;
+}
+
+/* ---- closing ---------------------------------------------------------------------------------- */
+
+static ml_code save(ml_store *store)
+{
+    ml_code code = ml_commit_all(store, true, &store->why);
+    uint64_t settled = ml_log_position(store->log);
+    if (!code && !store->failed && store->index != NULL)
+        code = ml_index_save(store->index, settled, &store->why);
+    return code;
+}
+
+ml_code ml_store_close(ml_store *store)
+{
+    bool opened = store->log != NULL && store->index != NULL;
+    ml_code code = opened && !store->options.read_only && !store->failed ? save(store) : ML_OK;
+    ml_commit_stop(store);
+    if (store->log_worker != NULL) ml_worker_wait(store->log_worker);
+    if (store->index_worker != NULL) ml_worker_wait(store->index_worker);
+    ml_index_close(store->index);
+    if (store->log != NULL) {
+        ml_code closed = ml_log_close(store->log, &store->why);
+        if (!code) code = closed;
+    }
+    ml_worker_free(store->log_worker);
+    ml_worker_free(store->index_worker);
+    if (store->lock_file >= 0) store->disk->ops->close(store->disk, store->lock_file);
+    ml_disk_free(store->disk);
+    ml_commit_free(&store->batches[0]);
+    ml_commit_free(&store->batches[1]);
+    ml_heads_free(&store->heads);
+    ml_window_free(&store->window);
+    free(store);
+    return code;
+}

@@ -1,0 +1,27 @@
+/* store.h -- the door of the store: streams, revisions, conditions, group commit, reads.
+ *
+ * What is public is in moonlog.h. This door is for the floors above in the same process and
+ * for specs: a store on any disk, and group commit in steps.
+ *
+ *     ml_submit ──admission──▶ filling group ──ml_settle──▶ flying group ──▶ settled
+ *                              (positions given)            flusher thread:   readers see it,
+ *                                                           write, sync       callbacks
+ *
+ * Admission (admit.c) is a function of the log so far and the proposal alone.
+ *
+ * Floor    store. Uses base, log, index.
+ * Threads  the owner's; the flusher touches only the flying group and the log's writer side.
+ */
+#ifndef ML_STORE_STORE_H
+#define ML_STORE_STORE_H
+
+#include "../base/disk.h"
+#include "../base/error.h"
+
+/* As ml_open, on a disk of any kind, which then belongs to the store. */
+ML_MUST_USE ml_code ml_store_open(ml_store **store, ml_disk *disk, const ml_options *options);
+
+/* As ml_close. */
+ML_MUST_USE ml_code ml_store_close(ml_store *store);
+
+#endif

@@ -1,0 +1,5 @@
+-- Loaded by busted before the specs: what every spec may use.
+-- MOONLOG_BUILD names the build directory under test (build, build/asan, …).
+local build = os.getenv "MOONLOG_BUILD" or "build"
+package.cpath = "./" .. build .. "/?.so;" .. package.cpath
+package.path = "./?.lua;./lua/?.lua;./lua/?/init.lua;" .. package.path
