@@ -84,6 +84,9 @@ $(OUT)/coretest.so: $(COREOBJ) $(SCRIPTOBJ) $(SPECOBJ)
 $(OUT)/crash: $(COREOBJ) $(CRASHOBJ)
 	$(call quiet,LD $@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
+$(OUT)/race: $(COREOBJ) $(OUT)/obj/spec/race/race.o
+	$(call quiet,LD $@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
 -include $(shell find $(OUT)/obj -name '*.d' 2>/dev/null)
 
 # ---- running and testing ----------------------------------------------------------------
@@ -94,14 +97,36 @@ test: all ## build, run every spec, end with `N passed, N failed`
 	$(call install,$(NEED_test))
 	@$(MAKE) --no-print-directory MODE=$(MODE) spec
 
-spec: built $(OUT)/coretest.so $(OUT)/crash
-	@MOONLOG_BUILD=$(OUT) lua5.4 -e 'MOONLOG_BUILD="$(OUT)"' "$$(command -v busted)" $(BUSTED)
+# Lua loads our instrumented modules, so the sanitizer has to be there before it.
+SANITIZE_asan := LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0
+
+spec: built $(OUT)/coretest.so $(OUT)/crash $(OUT)/race
+	@MOONLOG_BUILD=$(OUT) $(SANITIZE_$(MODE)) lua5.4 "$$(command -v busted)" $(BUSTED)
+
+asan: ## every spec under AddressSanitizer and UBSan
+	@$(MAKE) --no-print-directory MODE=asan test
+
+tsan: deps ## everything that has threads under ThreadSanitizer
+	@$(MAKE) --no-print-directory MODE=tsan build/tsan/race
+	@dir=$$(mktemp -d) && TSAN_OPTIONS=halt_on_error=1 build/tsan/race "$$dir/store" 50000; status=$$?; rm -rf "$$dir"; exit $$status
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 	@echo "  MODE=release|debug|asan|tsan|cov picks flags; V=1 shows commands"
 
+install: all ## into $(DESTDIR)$(PREFIX): program, libraries, header, Lua module, moonlog.pc
+	install -D -m 755 $(OUT)/moonlog $(DESTDIR)$(PREFIX)/bin/moonlog
+	install -D -m 644 core/moonlog.h $(DESTDIR)$(PREFIX)/include/moonlog.h
+	install -D -m 644 $(OUT)/libmoonlog.a $(DESTDIR)$(PREFIX)/lib/libmoonlog.a
+	install -D -m 755 $(OUT)/libmoonlog.so $(DESTDIR)$(PREFIX)/lib/libmoonlog.so.0
+	ln -sf libmoonlog.so.0 $(DESTDIR)$(PREFIX)/lib/libmoonlog.so
+	install -D -m 755 $(OUT)/moonlog.so $(DESTDIR)$(PREFIX)/lib/lua/5.4/moonlog.so
+	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	printf '%s\n' 'Name: moonlog' 'Description: a durable, ordered, replayable log of events' \
+	  'Version: 0.1.0' 'Libs: -L$(PREFIX)/lib -lmoonlog' 'Libs.private: -lcrypto -lm -pthread' \
+	  'Cflags: -I$(PREFIX)/include' > $(DESTDIR)$(PREFIX)/lib/pkgconfig/moonlog.pc
+
 clean: ## remove build/
 	rm -rf build
 
-.PHONY: all built deps run test spec help clean
+.PHONY: all built deps run test spec asan tsan install help clean

@@ -147,3 +147,22 @@ ml_code ml_get_stats(ml_store *store, ml_stats *stats)
                         .damaged = log.damaged};
     return ML_OK;
 }
+
+/* ---- checking ------------------------------------------------------------------------------------ */
+
+ml_code ml_verify(const char *dir, bool deep, void (*report)(void *context, const char *sentence),
+                  void *context, ml_verified *verified, char *why, size_t why_size)
+{
+    ml_disk *disk = NULL;
+    ml_error error = {0};
+    *verified = (ml_verified){0};
+    ml_code code = ml_disk_real_new(dir, false, &disk, &error);
+    if (!code) code = ml_verify_disk(disk, deep, report, context, verified, &error);
+    if (!code && verified->segments == 0)
+        code = ml_error_set(&error, ML_NOT_A_STORE, "%s holds no moonlog store", dir);
+    ml_disk_free(disk);
+    if (why_size > 0) why[0] = '\0';
+    if (code && verified->problems == 0 && why_size > 0)
+        snprintf(why, why_size, "%s: %s", ml_error_name(code), error.sentence);
+    return code;
+}

@@ -24,7 +24,7 @@ typedef struct ml_import_slot {
  * as the arena does not move. What the store would refuse of a single event is refused here
  * already, so that the line can be named: "line 17, column 5: …". slot->line is given. */
 ML_MUST_USE ml_code ml_import_line_read(ml_bytes text, ml_buf *arena, ml_import_slot *slot,
-                                   ml_draft *draft, ml_error *why);
+                                        ml_draft *draft, ml_error *why);
 
 /* Bytes of arena that a line of `size` bytes takes at most. */
 static inline size_t ml_import_line_room(size_t size)
@@ -34,7 +34,7 @@ static inline size_t ml_import_line_room(size_t size)
 
 /* ---- import_seen.c ------------------------------------------------------------------ */
 
-/* How many different names? 32 bytes or less for each, whatever their length. */
+/* How many different names? 64 bytes or less for each, whatever their length. */
 typedef struct ml_import_seen {
     struct ml_import_hash *slots;
     size_t count, capacity;

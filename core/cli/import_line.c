@@ -103,23 +103,27 @@ static ml_bytes take_value(ml_unpack *cursor)
 
 static bool is_nil(ml_bytes value) { return *(const uint8_t *)value.data == 0xc0; }
 
-static bool is_name(ml_bytes value, size_t most, ml_bytes *name)
+/* Takes a str that may name something: 1..most bytes, no control character. */
+static bool take_name(ml_unpack *cursor, size_t most, ml_bytes *name)
 {
-    ml_unpack cursor = ml_unpack_from(value);
-    return ml_unpack_str(&cursor, name) && name->size > 0 && name->size <= most;
+    if (!ml_unpack_str(cursor, name) || name->size == 0 || name->size > most) return false;
+    const uint8_t *bytes = name->data;
+    for (size_t i = 0; i < name->size; i++)
+        if (bytes[i] < 0x20 || bytes[i] == 0x7f) return false;
+    return true;
 }
 
 static ml_code take_tags(reading *r, ml_bytes value)
 {
     _Static_assert(ML_TAGS_MAX == 32 && ML_TAG_BYTES_MAX == 256, "the sentence names the limits");
-    static const char form[] = "tags must be an array of at most 32 strings of 1 to 256 bytes";
+    static const char form[] = "tags must be an array of at most 32 strings of 1 to 256 bytes "
+                               "without control characters";
     ml_unpack cursor = ml_unpack_from(value);
     ml_bytes *tags = r->slot->tags;
     uint32_t count;
     if (!ml_unpack_array(&cursor, &count) || count > ML_TAGS_MAX) return refuse(r, form);
     for (uint32_t i = 0; i < count; i++) {
-        if (!ml_unpack_str(&cursor, &tags[i])) return refuse(r, form);
-        if (tags[i].size == 0 || tags[i].size > ML_TAG_BYTES_MAX) return refuse(r, form);
+        if (!take_name(&cursor, ML_TAG_BYTES_MAX, &tags[i])) return refuse(r, form);
         for (uint32_t j = 0; j < i; j++)
             if (ml_bytes_equal(tags[i], tags[j])) return refuse(r, "a tag comes twice in tags");
         r->slot->bytes += tags[i].size + TAG_OVERHEAD;
@@ -131,8 +135,9 @@ static ml_code take_tags(reading *r, ml_bytes value)
 
 static ml_code take_id(reading *r, ml_bytes value)
 {
+    ml_unpack cursor = ml_unpack_from(value);
     ml_bytes text;
-    if (!is_name(value, ML_UUID_TEXT, &text) || !ml_uuid_read(text, r->slot->id))
+    if (!ml_unpack_str(&cursor, &text) || !ml_uuid_read(text, r->slot->id))
         return refuse(r, "id must be a UUID of 36 characters, as a string");
     r->draft->id = r->slot->id;
     return ML_OK;
@@ -154,8 +159,8 @@ static ml_code take_schema(reading *r, ml_bytes value)
 {
     ml_unpack cursor = ml_unpack_from(value);
     int64_t schema;
-    if (!ml_unpack_int(&cursor, &schema) || schema < 1 || schema > UINT32_MAX)
-        return refuse(r, "schema must be a whole number from 1");
+    if (!ml_unpack_int(&cursor, &schema) || schema < 1 || schema > INT32_MAX)
+        return refuse(r, "schema must be a whole number from 1 to 2147483647");
     r->draft->schema = (uint32_t)schema;
     return ML_OK;
 }
@@ -169,15 +174,25 @@ static ml_code take_meta(reading *r, ml_bytes value)
     return ML_OK;
 }
 
+static ml_code take_stream(reading *r, ml_bytes value)
+{
+    ml_unpack cursor = ml_unpack_from(value);
+    if (take_name(&cursor, ML_STREAM_BYTES_MAX, &r->slot->stream)) return ML_OK;
+    return refuse(r, "stream must be a string of 1 to 512 bytes without control characters");
+}
+
+static ml_code take_type(reading *r, ml_bytes value)
+{
+    ml_unpack cursor = ml_unpack_from(value);
+    if (take_name(&cursor, ML_TYPE_BYTES_MAX, &r->draft->type)) return ML_OK;
+    return refuse(r, "type must be a string of 1 to 256 bytes without control characters");
+}
+
 static ml_code take_field(reading *r, enum field field, ml_bytes value)
 {
     switch (field) {
-    case STREAM:
-        if (is_name(value, ML_STREAM_BYTES_MAX, &r->slot->stream)) return ML_OK;
-        return refuse(r, "stream must be a string of 1 to 512 bytes");
-    case TYPE:
-        if (is_name(value, ML_TYPE_BYTES_MAX, &r->draft->type)) return ML_OK;
-        return refuse(r, "type must be a string of 1 to 256 bytes");
+    case STREAM: return take_stream(r, value);
+    case TYPE: return take_type(r, value);
     case DATA: r->draft->data = value; return ML_OK;
     case META: return is_nil(value) ? ML_OK : take_meta(r, value);
     case TAGS: return is_nil(value) ? ML_OK : take_tags(r, value);
@@ -231,7 +246,7 @@ static ml_code check_size(reading *r)
 }
 
 ml_code ml_import_line_read(ml_bytes text, ml_buf *arena, ml_import_slot *slot, ml_draft *draft,
-                       ml_error *why)
+                            ml_error *why)
 {
     reading r = {.text = text, .slot = slot, .draft = draft, .why = why};
     size_t before = arena->size;

@@ -108,7 +108,7 @@ static int read_options(const ml_cli *cli, request *r)
         return ml_cli_usage(cli,
                             "--occurred wants a time like 2026-01-31T12:00:00Z, or microseconds "
                             "since 1970 UTC, and not '%.512s'", occurred);
-    if (!ml_options_natural(cli, "schema", 1, UINT32_MAX, &schema)) return ML_EXIT_USAGE;
+    if (!ml_options_natural(cli, "schema", 1, INT32_MAX, &schema)) return ML_EXIT_USAGE;
     r->draft.id = id != NULL ? r->id : NULL;
     r->draft.has_occurred = occurred != NULL;
     r->draft.schema = (uint32_t)schema;

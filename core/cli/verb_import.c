@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../base/text.h"
 #include "import.h"
 #include "progress.h"
 #include "show.h"
@@ -132,35 +133,35 @@ static size_t make_writes(import *im, bool *counted)
             im->writes[count - 1].count++;
             continue;
         }
-        im->writes[count++] = (ml_write){
+        im->writes[count] = (ml_write){
             .stream = stream, .expected = ML_ANY, .events = &im->drafts[i], .count = 1};
+        count++;
         *counted &= ml_import_seen_add(&im->seen, stream);
     }
     return count;
 }
 
-/* Two lines of the batch with the same id, as a sentence; false if there are none. */
-static bool explain_twins(import *im)
+/* The line whose id the sentence names, the last if it came twice; else 0. */
+static uint64_t find_named_line(const import *im, const char *sentence)
 {
-    for (size_t i = 0; i < im->count; i++) {
-        for (size_t j = 0; j < i; j++) {
-            const uint8_t *a = im->drafts[i].id, *b = im->drafts[j].id;
-            if (a == NULL || b == NULL || memcmp(a, b, ML_ID_SIZE) != 0) continue;
-            ml_error_set(&im->why, ML_BAD_REQUEST,
-                         "line %" PRIu64 ", column 1: its id is that of line %" PRIu64,
-                         im->slots[i].line, im->slots[j].line);
-            return true;
-        }
+    for (size_t i = im->count; i-- > 0;) {
+        char id[ML_UUID_TEXT + 1];
+        if (im->drafts[i].id == NULL) continue;
+        ml_uuid_write(id, im->drafts[i].id);
+        if (strstr(sentence, id) != NULL) return im->slots[i].line;
     }
-    return false;
+    return 0;
 }
 
+/* Lines were checked one by one, so that what is left to refuse are ids, and the world. */
 static ml_code explain_refusal(import *im, ml_code code)
 {
-    if (code == ML_BAD_REQUEST && explain_twins(im)) return code;
+    const char *sentence = ml_cli_sentence(code, ml_why(im->store));
+    uint64_t line = find_named_line(im, sentence);
+    if (line > 0)
+        return ml_error_set(&im->why, code, "line %" PRIu64 ", column 1: %.900s", line, sentence);
     return ml_error_set(&im->why, code, "lines %" PRIu64 " to %" PRIu64 ": %.900s",
-                        im->slots[0].line, im->slots[im->count - 1].line,
-                        ml_cli_sentence(code, ml_why(im->store)));
+                        im->slots[0].line, im->slots[im->count - 1].line, sentence);
 }
 
 static void count_receipt(import *im, const ml_receipt *receipt)

@@ -89,9 +89,20 @@ static int show_events(const ml_cli *cli, ml_store *store, ml_cursor *cursor, ra
     }
 }
 
+/* Events that cannot be read are missing from the index too, so a stream may look whole that
+ * is not: in a damaged store no read is a success. */
+static int say_damage(const ml_cli *cli, ml_store *store)
+{
+    ml_stats stats;
+    ml_code code = ml_get_stats(store, &stats);
+    if (code != ML_OK) return ml_cli_why(cli, code, store);
+    return stats.damaged ? ml_cli_why(cli, ML_CORRUPT, store) : ML_EXIT_OK;
+}
+
 static int show_selection(const ml_cli *cli, ml_store *store, const ml_selection *selection,
                           range span, ml_progress *progress)
 {
+    int damage = say_damage(cli, store);
     ml_cursor *cursor;
     ml_code code = ml_read(store, selection, &cursor);
     if (code != ML_OK) return ml_cli_why(cli, code, store);
@@ -100,7 +111,7 @@ static int show_selection(const ml_cli *cli, ml_store *store, const ml_selection
     int status = show_events(cli, store, cursor, span, &show, progress);
     ml_progress_end(progress);
     ml_cursor_free(cursor);
-    return ml_show_end(&show, status);
+    return ml_show_end(&show, status != ML_EXIT_OK ? status : damage);
 }
 
 /* ---- read --------------------------------------------------------------------------- */

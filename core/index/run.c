@@ -171,6 +171,17 @@ static ml_found table_says(const ml_run *run, uint64_t key, uint64_t *where)
     return ML_ABSENT;
 }
 
+ml_found ml_run_entry_at(const ml_run *run, uint64_t number, unsigned n, ml_run_entry *entry)
+{
+    const uint8_t *line = run->map + ml_run_table_at(&run->head) + number * ML_RUN_LINE;
+    if (n == 0 && !line_holds(line)) return ML_DAMAGED;
+    if (n >= line[LINE_COUNT] || n >= ML_RUN_ENTRIES) return ML_ABSENT;
+    const uint8_t *at = line + n * ENTRY;
+    entry->key = ml_get_u64(at);
+    entry->where = (uint64_t)ml_get_u32(at + 8) | (uint64_t)ml_get_u16(at + 12) << 32;
+    return ML_PRESENT;
+}
+
 bool ml_run_parse_list(const uint8_t *head, const uint8_t *end, const uint8_t *floor,
                        ml_run_list *list)
 {

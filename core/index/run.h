@@ -108,6 +108,12 @@ typedef enum ml_found { ML_ABSENT, ML_PRESENT, ML_DAMAGED } ml_found;
 /* Three cache misses for a key that is there, one for most that are not. */
 ML_MUST_USE ml_found ml_run_find(const ml_run *run, uint64_t key, ml_run_list *list);
 
+/* An entry of the table, by place: for who walks all keys. ABSENT behind a line's last one. */
+typedef struct ml_run_entry {
+    uint64_t key, where;
+} ml_run_entry;
+ML_MUST_USE ml_found ml_run_entry_at(const ml_run *run, uint64_t line, unsigned n, ml_run_entry *entry);
+
 /* Reads the list's head at `head`, of which bytes up to `end` can be read. */
 ML_MUST_USE bool ml_run_parse_list(const uint8_t *head, const uint8_t *end, const uint8_t *floor,
                                    ml_run_list *list);

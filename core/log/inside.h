@@ -34,6 +34,7 @@ typedef struct ml_spare {
     uint64_t size;
     bool zero;           /* fill with zeros and sync: worth it when frames are synced */
     uint64_t asked_for;  /* number of the segment that was active when it was started */
+    bool underway;       /* the owner's: the worker has not given the job back yet */
 } ml_spare;
 
 /* A segment that the writer has left and that is perhaps not synced yet. */
@@ -108,6 +109,9 @@ void ml_seal_ahead(ml_log *log, const ml_segment *active, uint64_t size, uint64_
 int ml_seal_take(ml_log *log, uint64_t *size);
 /* Starts syncing and footing a segment that will not grow any more. */
 void ml_seal_start(ml_log *log, ml_segment *segment, uint64_t sequence, uint32_t previous);
+/* SHA-256 of the first `end` bytes of a file. */
+ML_MUST_USE ml_code ml_seal_hash(ml_disk *disk, const char *path, uint64_t end, uint8_t sha256[32],
+                                 ml_error *why);
 
 /* offsets.c */
 /* Makes segment->offsets usable: from its file, or from the frames. */

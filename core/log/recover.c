@@ -107,12 +107,22 @@ static ml_code open_mark(recovery *r, ml_error *why)
     ml_log *log = r->log;
     int how = log->options.read_only ? ML_DISK_READ : ML_DISK_WRITE;
     ml_code code = ml_disk_open(log->disk, ML_WATERMARK_PATH, how, &log->mark_file, why);
-    if (code == ML_NOT_FOUND && log->options.read_only) return ML_OK;
-    if (code == ML_NOT_FOUND)
-        code = ml_disk_open(log->disk, ML_WATERMARK_PATH, ML_DISK_CREATE, &log->mark_file, why);
+    if (code == ML_NOT_FOUND) return ML_OK;
     if (code) return code;
     r->marked = ml_watermark_read(log->disk, log->mark_file, &r->mark);
     return ML_OK;
+}
+
+/* The first change to the directory: a log of a newer format was refused before. */
+static ml_code tidy(ml_log *log, ml_error *why)
+{
+    if (log->options.read_only) return ML_OK;
+    /* What an earlier writer was still making. */
+    ml_code code = ml_disk_remove(log->disk, "log/next", why);
+    if (!code) code = ml_disk_remove(log->disk, "log/new", why);
+    if (!code && log->mark_file < 0)
+        code = ml_disk_open(log->disk, ML_WATERMARK_PATH, ML_DISK_CREATE, &log->mark_file, why);
+    return code;
 }
 
 static bool read_footer(ml_log *log, const ml_segment *segment, ml_footer *footer)
@@ -483,6 +493,7 @@ static ml_code recover(recovery *r, ml_error *why)
     ml_log *log = r->log;
     ml_code code = open_mark(r, why);
     if (!code) code = load_headers(log, why);
+    if (!code) code = tidy(log, why);
     if (code) return code;
     if (log->count == 0) return recover_empty(r, why);
     if (r->mark.log != ml_crc32c(0, log->id, ML_LOG_ID_SIZE)) r->marked = false;
@@ -499,13 +510,7 @@ static ml_code recover(recovery *r, ml_error *why)
 ml_code ml_recover(ml_log *log, ml_error *why)
 {
     recovery r = {.log = log};
-    ml_code code = ML_OK;
-    if (!log->options.read_only) {
-        /* What an earlier writer was still making. */
-        code = ml_disk_remove(log->disk, "log/next", why);
-        if (!code) code = ml_disk_remove(log->disk, "log/new", why);
-    }
-    if (!code) code = recover(&r, why);
+    ml_code code = recover(&r, why);
     ml_segment_walk_free(&r.walk);
     return code;
 }

@@ -69,18 +69,19 @@ static void prepare(ml_job *job)
     pthread_mutex_unlock(&spare->lock);
 }
 
-static void prepared(ml_job *job) { (void)job; }
+static void prepared(ml_job *job) { ((ml_spare *)job)->underway = false; }
 
 void ml_seal_ahead(ml_log *log, const ml_segment *active, uint64_t size, uint64_t end)
 {
     ml_spare *spare = &log->ahead;
-    if (spare->asked_for == active->number || end < size / 2) return;
+    if (spare->asked_for == active->number || spare->underway || end < size / 2) return;
     pthread_mutex_lock(&spare->lock);
     bool start = spare->state == ML_SPARE_NONE || spare->state == ML_SPARE_FAILED;
     if (start) spare->state = ML_SPARE_RUNNING;
     pthread_mutex_unlock(&spare->lock);
     if (!start) return;
     spare->asked_for = active->number;
+    spare->underway = true;
     spare->size = ml_writer_segment_size(log, active->number + 1);
     spare->zero = log->sync_lately;
     spare->job.run = prepare;
@@ -115,8 +116,8 @@ typedef struct seal_job {
     ml_error why;
 } seal_job;
 
-static ml_code hash_content(ml_disk *disk, int file, const char *path, ml_footer *footer,
-                            ml_error *why)
+static ml_code hash_file(ml_disk *disk, int file, const char *path, uint64_t end, uint8_t sha256[32],
+                         ml_error *why)
 {
     enum { CHUNK = 1 << 18 };
     uint8_t *chunk = malloc(CHUNK);
@@ -124,16 +125,26 @@ static ml_code hash_content(ml_disk *disk, int file, const char *path, ml_footer
     ml_code code = ML_OK;
     if (chunk == NULL || hash == NULL || EVP_DigestInit_ex(hash, EVP_sha256(), NULL) != 1)
         code = ml_error_memory(why, "the hash of a segment");
-    for (uint64_t at = 0; !code && at < footer->end; at += CHUNK) {
-        size_t some = footer->end - at < CHUNK ? (size_t)(footer->end - at) : CHUNK;
+    for (uint64_t at = 0; !code && at < end; at += CHUNK) {
+        size_t some = end - at < CHUNK ? (size_t)(end - at) : CHUNK;
         code = ml_disk_read(disk, file, path, chunk, some, at, why);
         if (!code && EVP_DigestUpdate(hash, chunk, some) != 1)
             code = ml_error_memory(why, "the hash of a segment");
     }
-    if (!code && EVP_DigestFinal_ex(hash, footer->sha256, NULL) != 1)
+    if (!code && EVP_DigestFinal_ex(hash, sha256, NULL) != 1)
         code = ml_error_memory(why, "the hash of a segment");
     EVP_MD_CTX_free(hash);
     free(chunk);
+    return code;
+}
+
+ml_code ml_seal_hash(ml_disk *disk, const char *path, uint64_t end, uint8_t sha256[32], ml_error *why)
+{
+    int file = -1;
+    ml_code code = ml_disk_open(disk, path, ML_DISK_READ, &file, why);
+    if (code) return code;
+    code = hash_file(disk, file, path, end, sha256, why);
+    disk->ops->close(disk, file);
     return code;
 }
 
@@ -148,7 +159,7 @@ static ml_code seal(seal_job *job, ml_disk *disk, int file, const char *path)
     }
     atomic_store(&job->segment->synced, true);
     uint8_t bytes[ML_SEGMENT_FOOTER];
-    code = hash_content(disk, file, path, &job->footer, &job->why);
+    code = hash_file(disk, file, path, job->footer.end, job->footer.sha256, &job->why);
     if (!code) {
         ml_segment_encode_footer(&job->footer, job->salt, bytes);
         code = ml_disk_write(disk, file, path, bytes, sizeof bytes, job->footer.end, &job->why);

@@ -195,13 +195,18 @@ uint64_t ml_fields_natural(const ml_fields *fields, const char *name, uint64_t m
     return is_integer ? (uint64_t)value : absent;
 }
 
+size_t ml_fields_choose(const ml_fields *fields, const char *name, ml_bytes text,
+                        const char *const *words)
+{
+    for (size_t i = 0; words[i] != NULL; i++)
+        if (strcmp(text.data, words[i]) == 0) return i;
+    refuse_word(fields, name, text, words);
+    return 0;
+}
+
 size_t ml_fields_word(const ml_fields *fields, const char *name, const char *const *words,
                       size_t absent)
 {
-    if (!ml_fields_has(fields, name)) return absent;
     ml_bytes text = ml_fields_text(fields, name);
-    for (size_t i = 0; text.data != NULL && words[i] != NULL; i++)
-        if (strcmp(text.data, words[i]) == 0) return i;
-    if (text.data != NULL) refuse_word(fields, name, text, words);
-    return absent;
+    return text.data == NULL ? absent : ml_fields_choose(fields, name, text, words);
 }

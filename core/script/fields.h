@@ -53,6 +53,10 @@ uint64_t ml_fields_natural(const ml_fields *fields, const char *name, uint64_t m
 size_t ml_fields_word(const ml_fields *fields, const char *name, const char *const *words,
                       size_t absent);
 
+/* The place of `text` among the words; 0 after a mistake, which calls it `name`. */
+size_t ml_fields_choose(const ml_fields *fields, const char *name, ml_bytes text,
+                        const char *const *words);
+
 /* True if the keys of the table at `index` are just 1..count. */
 bool ml_fields_is_list(lua_State *L, int index, lua_Integer count);
 

@@ -164,7 +164,6 @@ static void set_problems(lua_State *L, const ml_desk *desk)
 static int module_verify(lua_State *L)
 {
     static const char *const known[] = {"deep", NULL};
-    char sentence[ML_SENTENCE_MAX] = "";
     ml_error why;
     ml_verified verified = {0};
     luaL_checktype(L, 1, LUA_TSTRING);
@@ -173,11 +172,11 @@ static int module_verify(lua_State *L)
     bool deep = ml_fields_flag(&fields, "deep");
     if (why.code) return ml_module_raise(L, &why);
     ml_desk *desk = ml_desk_take(L);
-    ml_code code = ml_verify(lua_tostring(L, 1), deep, note_problem, desk, &verified, sentence,
-                             sizeof sentence);
+    ml_code code = ml_verify(lua_tostring(L, 1), deep, note_problem, desk, &verified, why.sentence,
+                             sizeof why.sentence);
     if (code && code != ML_CORRUPT) {
         lua_pushnil(L);
-        lua_pushstring(L, sentence);
+        lua_pushstring(L, why.sentence); /* the code is in it */
         return 2;
     }
     lua_createtable(L, 0, 7);

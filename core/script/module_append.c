@@ -96,7 +96,8 @@ static bool read_draft(request *r, const char *where)
     static const char *const known[] = {"type", "data", "tags", "meta", "id", "schema", "occurred",
                                         "position", "revision", "time", "stream", NULL};
     char what[WHAT_MAX];
-    snprintf(what, sizeof what, "%sevent", where);
+    size_t size = strlen(where); /* "events[3]." is called "events[3]" */
+    snprintf(what, sizeof what, "%.*s", size > 0 ? (int)size - 1 : 5, size > 0 ? where : "event");
     ml_fields event = ml_fields_from(r->L, -1, what, known, r->why);
     ml_draft draft = {0};
     draft.schema = (uint32_t)ml_fields_natural(&event, "schema", 1, UINT32_MAX, 1);

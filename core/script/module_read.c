@@ -15,11 +15,17 @@
 #define READ "moonlog.read"
 #define SUBSCRIPTION "moonlog.subscription"
 
+/* The fields of an event, in the order in which they are stored. */
+static const char *const names[] = {"position", "revision", "time", "stream", "type", "schema",
+                                    "id", "tags", "data", "meta", "occurred", NULL};
+enum { FIELDS = sizeof names / sizeof *names - 1, FIELD_ID = 6, FIELDS_ALL = (1 << FIELDS) - 1 };
+
 struct ml_module_cursor {
     ml_cursor *cursor;      /* NULL: at its end, or closed */
     ml_module_store *store; /* NULL: not in its list any more */
     ml_module_cursor *next, *previous;
-    bool orphan; /* the store was closed under it */
+    bool orphan;     /* the store was closed under it */
+    unsigned fields; /* that are wanted, a bit each */
 };
 
 /* ---- life ------------------------------------------------------------------------------ */
@@ -34,6 +40,7 @@ static ml_module_cursor *new_cursor(lua_State *L, const char *kind)
     lua_pushvalue(L, 1);
     lua_setiuservalue(L, -2, 1);
     self->store = store;
+    self->fields = FIELDS_ALL;
     self->next = store->cursors;
     if (self->next != NULL) self->next->previous = self;
     store->cursors = self;
@@ -79,30 +86,31 @@ static bool push_id(lua_State *L, ml_unpack *at)
 }
 
 /* The stored form is the array of just these fields; what is nil is absent from the table. */
-static bool push_event(lua_State *L, ml_bytes wire)
+static bool push_event(lua_State *L, ml_bytes wire, unsigned wanted)
 {
-    static const char *const names[] = {"position", "revision", "time", "stream", "type", "schema",
-                                        "id",       "tags",     "data", "meta",   "occurred"};
-    enum { FIELDS = sizeof names / sizeof *names, ID = 6 };
     uint32_t count;
     ml_unpack at = ml_unpack_from(wire);
     if (!ml_unpack_array(&at, &count) || count != FIELDS) return false;
-    lua_createtable(L, 0, FIELDS);
-    for (int i = 0; i < FIELDS; i++) {
-        if (!(i == ID ? push_id(L, &at) : ml_value_read(L, &at))) return false;
+    lua_createtable(L, 0, __builtin_popcount(wanted));
+    for (int i = 0; wanted >> i != 0; i++) {
+        if (!(wanted >> i & 1)) {
+            if (!ml_unpack_skip(&at)) return false;
+            continue;
+        }
+        if (!(i == FIELD_ID ? push_id(L, &at) : ml_value_read(L, &at))) return false;
         lua_setfield(L, -2, names[i]);
     }
     return true;
 }
 
 /* Pushes the event by way of the desk at index 2; nil and a sentence if that cannot be. */
-static int push_copy(lua_State *L, ml_desk *desk, const ml_event *event)
+static int push_copy(lua_State *L, ml_desk *desk, const ml_event *event, unsigned wanted)
 {
     ml_error why;
     uint64_t position = event->position;
     ml_buf_add(&desk->bytes, event->wire.data, event->wire.size);
     if (ml_desk_check(desk, &why)) return ml_module_fail(L, &why);
-    bool done = push_event(L, ml_buf_view(&desk->bytes));
+    bool done = push_event(L, ml_buf_view(&desk->bytes), wanted);
     ml_desk_give(L, 2);
     if (done) return 1;
     ML_IGNORE(ml_error_set(&why, ML_UNSUPPORTED,
@@ -114,10 +122,30 @@ static int push_copy(lua_State *L, ml_desk *desk, const ml_event *event)
 
 /* ---- reads ----------------------------------------------------------------------------- */
 
-/* Reads the options of a read; gives false after a mistake. */
-static bool read_options(lua_State *L, int index, ml_selection *selection, ml_error *why)
+/* The names in the list `fields` as bits; all if there is none. */
+static unsigned read_wanted(const ml_fields *options)
 {
-    static const char *const known[] = {"from", "limit", "backward", "max_bytes", "system", NULL};
+    lua_State *L = options->L;
+    unsigned wanted = 0;
+    int type = ml_fields_push(options, "fields"), item = LUA_TSTRING;
+    for (lua_Integer i = 1; type == LUA_TTABLE && item == LUA_TSTRING; i++) {
+        ml_bytes text;
+        item = lua_rawgeti(L, -1, i);
+        text.data = item == LUA_TSTRING ? lua_tolstring(L, -1, &text.size) : NULL;
+        if (text.data != NULL) wanted |= 1u << ml_fields_choose(options, "field", text, names);
+        lua_pop(L, 1);
+    }
+    if (type != LUA_TNIL && (wanted == 0 || item != LUA_TNIL))
+        ml_fields_refuse(options, "fields must be a list of names of fields");
+    lua_pop(L, 1);
+    return wanted != 0 ? wanted : FIELDS_ALL;
+}
+
+/* Reads the options of a read; gives the fields that are wanted. */
+static unsigned read_options(lua_State *L, int index, ml_selection *selection, ml_error *why)
+{
+    static const char *const known[] = {"from",   "limit",  "backward", "max_bytes",
+                                        "system", "fields", NULL};
     ml_fields options = ml_fields_from(L, index, "read", known, why);
     selection->has_from = ml_fields_has(&options, "from");
     selection->from = ml_fields_natural(&options, "from", 0, INT64_MAX, 0);
@@ -125,7 +153,7 @@ static bool read_options(lua_State *L, int index, ml_selection *selection, ml_er
     selection->max_bytes = ml_fields_natural(&options, "max_bytes", 1, INT64_MAX, 0);
     selection->backward = ml_fields_flag(&options, "backward");
     selection->system = ml_fields_flag(&options, "system");
-    return why->code == ML_OK;
+    return read_wanted(&options);
 }
 
 /* Raises what the world did wrong: a loop has no place for it. */
@@ -143,11 +171,14 @@ int ml_module_read(lua_State *L)
     luaL_checkstack(L, 20, "moonlog");
     ml_desk *desk = ml_desk_take(L);
     ml_selection selection = ml_selection_read(L, 2, "read", desk, &why);
-    if (why.code || !read_options(L, 3, &selection, &why)) return ml_module_raise(L, &why);
+    if (why.code) return ml_module_raise(L, &why);
+    unsigned wanted = read_options(L, 3, &selection, &why);
+    if (why.code) return ml_module_raise(L, &why);
     if (ml_desk_check(desk, &why)) return ml_module_raise(L, &why);
     ml_selection_settle(desk, &selection);
 
     ml_module_cursor *self = new_cursor(L, READ);
+    self->fields = wanted;
     ml_store *store = ml_module_check(L, 1)->store;
     ml_code code = ml_read(store, &selection, &self->cursor);
     if (code && code != ML_NOT_FOUND) return raise_store(L, store);
@@ -166,7 +197,7 @@ static int read_next(lua_State *L)
     ml_desk *desk = ml_desk_take(L);
     ml_module_cursor *self = check(L, READ);
     ml_code code = self->cursor != NULL ? ml_next(self->cursor, &event) : ML_END;
-    if (code == ML_OK) return push_copy(L, desk, &event) == 1 ? 1 : lua_error(L);
+    if (code == ML_OK) return push_copy(L, desk, &event, self->fields) == 1 ? 1 : lua_error(L);
     if (code != ML_END) return raise_store(L, self->store->store);
     finish(self);
     ml_desk_give(L, 2);
@@ -234,7 +265,7 @@ static int subscription_poll(lua_State *L)
     ml_desk *desk = ml_desk_take(L);
     ml_module_cursor *self = check_subscription(L);
     ml_code code = ml_poll(self->cursor, &event);
-    if (code == ML_OK) return push_copy(L, desk, &event);
+    if (code == ML_OK) return push_copy(L, desk, &event, self->fields);
     if (code != ML_END) return ml_module_fail_store(L, self->store->store);
     ml_desk_give(L, 2);
     lua_pushnil(L);

@@ -24,4 +24,9 @@ ML_MUST_USE ml_code ml_store_open(ml_store **store, ml_disk *disk, const ml_opti
 /* As ml_close. */
 ML_MUST_USE ml_code ml_store_close(ml_store *store);
 
+/* As ml_verify, on a disk of any kind, which stays the caller's. */
+ML_MUST_USE ml_code ml_verify_disk(ml_disk *disk, bool deep,
+                                   void (*report)(void *context, const char *sentence), void *context,
+                                   ml_verified *verified, ml_error *why);
+
 #endif

@@ -18,7 +18,7 @@ show() {
     printf '\n  $'
     for word; do
         case $word in
-        *[!A-Za-z0-9_./=-]*) printf " '%s'" "$word" ;;
+        *[!A-Za-z0-9_./=:-]*) printf " '%s'" "$word" ;;
         *) printf ' %s' "$word" ;;
         esac
     done
@@ -29,7 +29,7 @@ moonlog() {
     "$program" "$@" -o table
 }
 fold() {
-    show lua5.4 balance.lua "$@"
+    show lua5.4 "$here/balance.lua" "$@"
     lua5.4 "$here/balance.lua" "$@"
 }
 # Runs a command that must be refused with this exit status.

@@ -35,7 +35,7 @@ describe("cli: import", function()
     local out, err, status = on({ "import", ... }, text)
     assert.equal(1, status, err)
     assert.equal("", out)
-    assert.truthy(err:match "^moonlog: %u+: lines? %d+[^\n]+\n$", err)
+    assert.truthy(err:match "^moonlog: [%u_]+: lines? %d+[^\n]+\n$", err)
     assert.truthy(err:find(sentence, 1, true), err)
     assert.truthy(err:find(("; %d events before it were imported"):format(kept), 1, true), err)
     assert.equal(before + kept, head())
@@ -108,9 +108,9 @@ describe("cli: import", function()
   end)
 
   it("takes null for what may be absent, and occurred as microseconds", function()
-    import '{"stream":"a","type":"T","id":null,"tags":null,"meta":null,"occurred":null,"schema":null}'
-    import '{"stream":"a","type":"T","occurred":1000000}'
-    local events = json.lines((on { "read", "a" }))
+    import(line(1, ',"id":null,"tags":null,"meta":null,"occurred":null,"schema":null'))
+    import(line(1, ',"occurred":1000000'))
+    local events = json.lines((on { "read", "s-1" }))
     assert.is_nil(events[1].occurred)
     assert.is_nil(events[1].tags)
     assert.is_nil(events[1].meta)
@@ -147,13 +147,16 @@ describe("cli: import", function()
     field("7", "line 2, column 1: a line must be a JSON object")
     field('{"type":"T"}', 'column 1: "stream" is missing')
     field('{"stream":"s"}', 'column 1: "type" is missing')
-    field('{"stream":"s","typ":"T"}', 'line 2, column 15: an event has no field "typ"; did you mean "type"?')
+    field('{"stream":"s","typ":"T"}',
+      'line 2, column 15: an event has no field "typ"; did you mean "type"?')
     field('{"stream":"s","type":"T","colour":1}', 'column 26: an event has no field "colour"')
     field('{"stream":"s","type":"T","data":{"stream":[1,{"x":","}]},"tag":1}', "column 58: ")
     field('{"stream":"s","type":"T","type":"U"}', "column 26: this field comes twice")
     field('{"stream":7,"type":"T"}', "column 2: stream must be")
     field('{"stream":"","type":"T"}', "column 2: stream must be")
     field(('{"stream":"%s","type":"T"}'):format(("s"):rep(513)), "column 2: stream must be")
+    field('{"stream":"a\\nb","type":"T"}', "column 2: stream must be")
+    field('{"stream":"s","type":"T","tags":["\\u007f"]}', "column 26: tags must be")
     field('{"stream":"s","type":null}', "column 15: type must be")
     field(('{"stream":"s","type":"%s"}'):format(("t"):rep(257)), "column 15: type must be")
     field('{"stream":"s","type":"T","meta":[]}', "column 26: meta must be an object")
@@ -165,6 +168,7 @@ describe("cli: import", function()
     field('{"stream":"s","type":"T","occurred":"soon"}', "column 26: occurred must be a time")
     field('{"stream":"s","type":"T","occurred":1.5}', "column 26: occurred must be a time")
     field('{"stream":"s","type":"T","schema":0}', "column 26: schema must be")
+    field('{"stream":"s","type":"T","schema":2147483648}', "column 26: schema must be")
     field('{"stream":"s","type":"T","schema":1.0}', "column 26: schema must be")
     field('{"stream":"s","type":"T","data":"\xff"}', "line 2, column 33: ")
     field('{"stream":"\xc0\xaf","type":"T"}', "line 2, column 11: ")
@@ -182,10 +186,12 @@ describe("cli: import", function()
     refused(deep(5000), "line 1, column ", 0)
   end)
 
-  it("names both lines of a repeated id", function()
+  it("names the line of a repeated id", function()
     local text = line(1) .. "\n" .. line(2, ',"id":"' .. id(1) .. '"') .. "\n\n"
       .. line(3, ',"id":"' .. id(1) .. '"') .. "\n"
-    refused(text, "line 4, column 1: its id is that of line 2", 0)
+    refused(text, "line 4, column 1: the event id " .. id(1), 0)
+    on { "append", "a", "T", "--id", id(7) }
+    refused(line(1) .. "\n" .. line(2, ',"id":"' .. id(7) .. '"'), "line 2, column 1: ", 0)
   end)
 
   it("refuses an event over 1 MiB and a line over 16 MiB", function()
@@ -197,12 +203,27 @@ describe("cli: import", function()
 
   it("stops when interrupted, between two batches", function()
     local dir = tmpdir.new()
-    program.write(dir .. "/f", file(10))
     local command = program.command { "import", "--batch", "5", "--data", dir .. "/store" }
-    local _, err, status = program.shell(
-      ("{ cat %s/f; sleep 1; } | timeout --preserve-status -s INT 0.5 %s"):format(dir, command))
+    on = program.on(dir .. "/store")
+    local writer = assert(io.popen(
+      ("cd . && echo $$ >%s/pid && exec %s 2>%s/err"):format(dir, command, dir), "w"))
+    writer:write(file(12))
+    writer:flush()
+    for _ = 1, 200 do
+      local out, _, status = on { "head" }
+      if status == 0 and json.read(out).position == 10 then break end
+      os.execute "sleep 0.02"
+    end
+    os.execute("kill -INT " .. program.slurp(dir .. "/pid"))
+    -- It ends by itself, although its stdin stays open.
+    for _ = 1, 200 do
+      if program.slurp(dir .. "/err") ~= "" then break end
+      os.execute "sleep 0.02"
+    end
+    assert.equal("moonlog: interrupted; 10 events were imported\n", program.slurp(dir .. "/err"))
+    local _, _, status = writer:close()
     assert.equal(130, status)
-    assert.equal("moonlog: interrupted; 10 events were imported\n", err)
+    assert.equal(10, head())
   end)
 end)
 
@@ -214,7 +235,7 @@ describe("cli: export", function()
     '{"stream":"b","type":"U","schema":1,"id":"' .. id(2) .. '","data":null}',
     '{"stream":"a-1","type":"T","schema":1,"id":"' .. id(3) .. '","data":[1e300,-0.0,0.1,1e-7]}',
     '{"stream":"a-1","type":"T","schema":1,"id":"' .. id(4)
-      .. '","data":{"$map":[[1,{"$ext":[5,"AQ=="]}]]},"occurred":"-62135596800000001"}',
+      .. '","data":{"$map":[[1,{"$ext":[5,"AQ=="]}]]},"occurred":"-62167219200000001"}',
   }, "\n") .. "\n"
 
   --- Without what the store gives: the lines as they could have been imported.

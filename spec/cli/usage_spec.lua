@@ -13,7 +13,9 @@ describe("cli: help", function()
     local out, err, status = program.run { "help" }
     assert.equal(0, status)
     assert.equal("", err)
-    for _, verb in ipairs(verbs) do assert.truthy(out:find("\n  " .. verb .. " ", 1, true), verb) end
+    for _, verb in ipairs(verbs) do
+      assert.truthy(out:find("\n  " .. verb .. " ", 1, true), verb)
+    end
   end)
 
   it("is the same for `help VERB` and `VERB --help`, with usage and an example", function()

@@ -52,7 +52,9 @@ local function compare(text, position, event)
   if tonumber(at) ~= position then error(("%s, not position %d"):format(text, position)) end
   local same = tonumber(revision) == event.revision and stream == event.stream
     and kind == event.type and occurred:sub(1, 19) == event.occurred:sub(1, 19)
-  if not same then error(("%s, not revision %d of %s"):format(text, event.revision, event.stream)) end
+  if not same then
+    error(("%s, not revision %d of %s"):format(text, event.revision, event.stream))
+  end
   if data ~= event.data then assert.same(plain(json.read(event.data)), plain(json.read(data))) end
 end
 
