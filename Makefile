@@ -25,6 +25,8 @@ FLAGS_cov := -O0 -g --coverage
 CFLAGS += -std=c11 -D_GNU_SOURCE $(WARN) $(WERROR) $(FLAGS_$(MODE)) -fPIC -fvisibility=hidden -pthread
 LUA_CFLAGS = $(shell pkg-config --cflags lua5.4)
 LDLIBS := -lcrypto -lm
+# The SIGBUS handler outlives a dlclose, so our shared objects stay.
+SHARED := -shared -Wl,-z,nodelete
 
 # ---- dependencies: Debian packages, asked for only when one is missing -----------------
 NEED_build := gcc libc6-dev pkg-config lua5.4 liblua5.4-dev libmsgpack-dev libxxhash-dev libssl-dev
@@ -70,16 +72,19 @@ $(OUT)/moonlog: $(COREOBJ) $(CLIOBJ)
 	$(call quiet,LD $@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(OUT)/libmoonlog.so: $(COREOBJ)
-	$(call quiet,LD $@)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,libmoonlog.so.0 -o $@ $^ $(LDLIBS)
+	$(call quiet,LD $@)$(CC) $(CFLAGS) $(LDFLAGS) $(SHARED) -Wl,-soname,libmoonlog.so.0 -o $@ $^ $(LDLIBS)
 
 $(OUT)/libmoonlog.a: $(COREOBJ)
 	$(call quiet,AR $@)rm -f $@; $(AR) rcs $@ $^
 
 $(OUT)/moonlog.so: $(COREOBJ) $(SCRIPTOBJ)
-	$(call quiet,LD $@)$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $^ $(LDLIBS)
+	$(call quiet,LD $@)$(CC) $(CFLAGS) $(LDFLAGS) $(SHARED) -o $@ $^ $(LDLIBS)
 
 $(OUT)/coretest.so: $(COREOBJ) $(SCRIPTOBJ) $(SPECOBJ)
-	$(call quiet,LD $@)$(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ $^ $(LDLIBS) -Wl,--no-as-needed -lmsgpackc
+	$(call quiet,LD $@)$(CC) $(CFLAGS) $(LDFLAGS) $(SHARED) -o $@ $^ $(LDLIBS) -Wl,--no-as-needed -lmsgpackc
+
+$(OUT)/peers: spec/bench/peers.c Makefile
+	$(call quiet,CC $<)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< -lsqlite3 -llmdb
 
 $(OUT)/crash: $(COREOBJ) $(CRASHOBJ)
 	$(call quiet,LD $@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
@@ -109,6 +114,11 @@ asan: ## every spec under AddressSanitizer and UBSan
 tsan: deps ## everything that has threads under ThreadSanitizer
 	@$(MAKE) --no-print-directory MODE=tsan build/tsan/race
 	@dir=$$(mktemp -d) && TSAN_OPTIONS=halt_on_error=1 build/tsan/race "$$dir/store" 50000; status=$$?; rm -rf "$$dir"; exit $$status
+
+bench: all ## measure beside SQLite, LMDB and the bare disk; EVENTS=1000000 ROUNDS=3 SECONDS=2
+	$(call install,$(NEED_bench))
+	@$(MAKE) --no-print-directory MODE=$(MODE) $(OUT)/peers
+	@lua5.4 spec/bench/run.lua $(OUT) $(or $(EVENTS),1000000) $(or $(ROUNDS),3) $(or $(SECONDS),2)
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18

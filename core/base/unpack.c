@@ -147,6 +147,12 @@ ml_token ml_unpack_next(ml_unpack *cursor)
 bool ml_unpack_str(ml_unpack *cursor, ml_bytes *text)
 {
     ml_unpack next = *cursor;
+    ptrdiff_t left = next.end - next.at;
+    if (left > 0 && (*next.at & 0xe0) == 0xa0 && (*next.at & 0x1f) < left) { /* most names */
+        *text = (ml_bytes){next.at + 1, *next.at & 0x1f};
+        cursor->at = next.at + 1 + text->size;
+        return true;
+    }
     ml_token token = ml_unpack_next(&next);
     if (token.kind != ML_KIND_STR) return false;
     *text = token.bytes;
@@ -156,6 +162,10 @@ bool ml_unpack_str(ml_unpack *cursor, ml_bytes *text)
 
 bool ml_unpack_array(ml_unpack *cursor, uint32_t *count)
 {
+    if (cursor->end - cursor->at > 15 && (*cursor->at & 0xf0) == 0x90) {
+        *count = *cursor->at++ & 0x0f;
+        return true;
+    }
     ml_unpack next = *cursor;
     ml_token token = ml_unpack_next(&next);
     if (token.kind != ML_KIND_ARRAY) return false;
@@ -176,6 +186,10 @@ bool ml_unpack_map(ml_unpack *cursor, uint32_t *count)
 
 bool ml_unpack_int(ml_unpack *cursor, int64_t *value)
 {
+    if (cursor->at < cursor->end && *cursor->at < 0x80) {
+        *value = *cursor->at++;
+        return true;
+    }
     ml_unpack next = *cursor;
     ml_token token = ml_unpack_next(&next);
     if (token.kind != ML_KIND_INT) return false;
@@ -248,7 +262,7 @@ static inline verdict check_scalar(const head *h)
 }
 
 /* Moves behind one value, or to what is wrong with it. */
-static inline verdict walk(ml_unpack *cursor, bool strict)
+static verdict walk(ml_unpack *cursor)
 {
     uint64_t above[ML_DEPTH_MAX]; /* items to come in the containers around this one */
     uint64_t items = 1;           /* and in this one */
@@ -261,7 +275,7 @@ static inline verdict walk(ml_unpack *cursor, bool strict)
             if (depth == ML_DEPTH_MAX) return DEEP;
             above[depth++] = items;
             items = h.items;
-        } else if (strict) {
+        } else {
             verdict v = check_scalar(&h);
             if (v != WHOLE) return v;
         }
@@ -273,11 +287,51 @@ static inline verdict walk(ml_unpack *cursor, bool strict)
     }
 }
 
+/* What skipping needs to know of a lead byte, without a branch on its kind: every event that
+ * is read has its data skipped. */
+typedef struct step {
+    uint8_t bytes; /* lead, size and fixed content; 0 = no value begins so */
+    uint8_t width; /* of the size among them */
+    uint8_t items; /* that follow a short array or map */
+    uint8_t each;  /* items that each of the size stands for; 0 = it counts bytes */
+} step;
+
+static step steps[256];
+
+__attribute__((constructor)) static void make_steps(void)
+{
+    for (unsigned lead = 0; lead < 256; lead++) {
+        head h = {.lead = (uint8_t)lead};
+        steps[lead] = (step){.bytes = 1};
+        if (lead < 0xc0 || lead >= 0xe0) {
+            read_short_head(&h);
+            steps[lead] = (step){.bytes = (uint8_t)(1 + h.size), .items = (uint8_t)h.items};
+            continue;
+        }
+        shape s = shapes[lead - 0xc0];
+        steps[lead] = (step){.bytes = (uint8_t)(1 + s.width + s.fixed), .width = s.width};
+        if (s.kind == ML_KIND_NONE) steps[lead].bytes = 0;
+        if (s.kind == ML_KIND_ARRAY) steps[lead].each = 1;
+        if (s.kind == ML_KIND_MAP) steps[lead].each = 2;
+    }
+}
+
 bool ml_unpack_skip(ml_unpack *cursor)
 {
-    ml_unpack next = *cursor;
-    if (walk(&next, false) != WHOLE) return false;
-    *cursor = next;
+    const uint8_t *at = cursor->at, *end = cursor->end;
+    for (uint64_t items = 1; items > 0; items--) {
+        /* Every item takes a byte at least, so this also bounds the loop. */
+        if (items > (uint64_t)(end - at)) return false;
+        step s = steps[*at];
+        if (s.bytes == 0 || s.bytes > end - at) return false;
+        uint64_t size = s.width == 0 ? 0 : get_be(at + 1, s.width);
+        at += s.bytes;
+        items += s.items + size * s.each;
+        if (s.each > 0) continue;
+        if (size > (uint64_t)(end - at)) return false;
+        at += size;
+    }
+    cursor->at = at;
     return true;
 }
 
@@ -301,7 +355,7 @@ ml_code ml_unpack_check(ml_bytes bytes, const char *what, ml_error *why)
     if (bytes.size == 0)
         return ml_error_set(why, ML_BAD_REQUEST,
                             "%s is empty; send one MessagePack value, nil (c0) for nothing", what);
-    verdict v = walk(&cursor, true);
+    verdict v = walk(&cursor);
     size_t offset = (size_t)(cursor.at - start);
     switch (v) {
     case WHOLE: break;

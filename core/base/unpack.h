@@ -56,7 +56,7 @@ typedef struct ml_token {
  * are left (each item takes one). NONE leaves the cursor where it was. */
 ml_token ml_unpack_next(ml_unpack *cursor);
 
-/* Moves behind one whole value, nested at most ML_DEPTH_MAX deep. */
+/* Moves behind one whole value, however deep: nothing is kept of what is around it. */
 ML_MUST_USE bool ml_unpack_skip(ml_unpack *cursor);
 
 /* Common wishes, each moving the cursor only on success. */

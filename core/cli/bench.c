@@ -1,11 +1,262 @@
-/* bench.c -- `moonlog bench`: what this machine and disk give. */
-#include "cli.h"
+/* bench.c -- `moonlog bench`: what this machine and disk give.
+ *
+ * Works in a directory of its own, which is removed at the end, also after an interrupt.
+ */
+#include <errno.h>
+#include <ftw.h>
+#include <linux/magic.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/vfs.h>
+#include <unistd.h>
 
-const ml_option ml_bench_options[] = {{0}};
+#include "bench.h"
+#include "show.h"
+
+const ml_option ml_bench_options[] = {
+    {.name = "events", .value = "N", .help = "of a data set; from 1000, default 1000000"},
+    {.name = "streams", .value = "N", .help = "that its events lie in; default a tenth of them"},
+    {.name = "seconds", .value = "S", .help = "for each timed figure; default 2"},
+    {.name = "payload", .value = "BYTES", .help = "of an event's data; 128 to 65536, default 256"},
+    {.name = "rounds", .value = "N", .help = "of everything, to print medians; default 1"},
+    {.name = "dir", .value = "DIR",
+     .help = "where to make the directory to work in; default beside the store (--data)"},
+    {.name = "keep", .help = "do not remove that directory, and say where it is"},
+    {0},
+};
+
+/* In the order of running: those of one data set stand together. */
+static const struct workload {
+    const char *name;
+    ml_code (*run)(ml_bench *bench);
+} workloads[] = {
+    {"append", ml_bench_append_batches},
+    {"limit", ml_bench_append_limit},
+    {"condition", ml_bench_append_condition},
+    {"import", ml_bench_store_import},
+    {"tag", ml_bench_read_tag},
+    {"fill-curve", ml_bench_store_curve},
+    {"rss", ml_bench_store_rss},
+    {"size", ml_bench_store_size},
+    {"open", ml_bench_store_open},
+    {"scan", ml_bench_read_scan},
+    {"load100", ml_bench_read_load100},
+    {"load10", ml_bench_read_load10},
+};
+
+enum { WORKLOADS = sizeof workloads / sizeof *workloads };
+
+/* ---- the directory worked in -------------------------------------------------------- */
+
+void ml_bench_path(const ml_bench *bench, const char *name, char path[ML_BENCH_PATH])
+{
+    size_t size = strlen(bench->dir), rest = strlen(name);
+    ML_ASSERT(size + 1 + rest < ML_BENCH_PATH);
+    memcpy(path, bench->dir, size);
+    path[size] = '/';
+    memcpy(path + size + 1, name, rest + 1);
+}
+
+ml_code ml_bench_open(ml_bench *bench, const char *name, ml_store **store)
+{
+    char path[ML_BENCH_PATH];
+    ml_bench_path(bench, name, path);
+    return ml_open(store, path, NULL);
+}
+
+ml_code ml_bench_close(ml_bench *bench, ml_store *store, ml_code code)
+{
+    if (code > 0 && store != NULL) {
+        const char *why = ml_why(store);
+        ml_error_set(&bench->why, code, "%.900s", ml_cli_sentence(code, why));
+    }
+    ml_code closed = ml_close(store);
+    if (code != ML_OK || closed == ML_OK) return code;
+    return ml_error_set(&bench->why, closed, "a store did not close cleanly");
+}
+
+static int remove_one(const char *path, const struct stat *about, int kind, struct FTW *place)
+{
+    (void)about;
+    (void)kind;
+    (void)place;
+    ML_IGNORE(remove(path) != 0); /* what stays is in the way of the next, which says so */
+    return 0;
+}
+
+static void remove_tree(const char *path)
+{
+    ML_IGNORE(nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS) != 0); /* it is not there */
+}
+
+void ml_bench_remove(const ml_bench *bench, const char *name)
+{
+    char path[ML_BENCH_PATH];
+    ml_bench_path(bench, name, path);
+    remove_tree(path);
+}
+
+/* Where the store is, or would be. */
+static size_t parent_size(const char *data)
+{
+    size_t size = strlen(data);
+    while (size > 1 && data[size - 1] == '/') size--;
+    while (size > 0 && data[size - 1] != '/') size--;
+    return size;
+}
+
+static void warn_of_memory(const ml_bench *bench)
+{
+    struct statfs about;
+    if (statfs(bench->dir, &about) != 0 || about.f_type != TMPFS_MAGIC) return;
+    fprintf(stderr, "moonlog: %s is memory, no disk: its syncs cost nothing; give --dir\n",
+            bench->dir);
+}
+
+static ml_code make_dir(ml_bench *bench)
+{
+    const char *dir = ml_options_get(bench->cli, "dir"), *data = bench->cli->data;
+    int size = snprintf(bench->dir, sizeof bench->dir, "%.*s/moonlog-bench-XXXXXX",
+                        dir != NULL ? (int)strlen(dir) : (int)parent_size(data),
+                        dir != NULL ? dir : data);
+    if (dir == NULL && parent_size(data) == 0)
+        size = snprintf(bench->dir, sizeof bench->dir, "./moonlog-bench-XXXXXX");
+    if (size < 0 || size + 64 > ML_BENCH_PATH)
+        return ml_error_set(&bench->why, ML_TOO_LARGE, "the path of --dir is too long");
+    if (mkdtemp(bench->dir) == NULL)
+        return ml_error_disk(&bench->why, -errno, "make directory", bench->dir);
+    warn_of_memory(bench);
+    return ML_OK;
+}
+
+/* ---- running ------------------------------------------------------------------------ */
+
+/* Was it asked for? Without words everything is. */
+static bool wanted(int argc, char **argv, const char *name)
+{
+    for (int n = 1; n < argc; n++)
+        if (strcmp(argv[n], name) == 0) return true;
+    return argc < 2;
+}
+
+static ml_code run_round(ml_bench *bench, uint64_t round, int argc, char **argv)
+{
+    ml_code code = ML_OK;
+    ml_bench_remove(bench, "data");
+    bench->set = ML_SET_NONE;
+    for (size_t n = 0; n < WORKLOADS && code == ML_OK; n++) {
+        if (!wanted(argc, argv, workloads[n].name)) continue;
+        if (bench->cli->progress)
+            fprintf(stderr, "\rround %llu of %llu: %s\x1b[K", (unsigned long long)round,
+                    (unsigned long long)bench->rounds, workloads[n].name);
+        code = workloads[n].run(bench);
+        if (code == ML_OK && ml_cli_interrupted()) code = ML_END;
+    }
+    if (bench->cli->progress) fputs("\r\x1b[K", stderr);
+    return code;
+}
+
+static double rounded(double value) { return nearbyint(value * 10) / 10; }
+
+static ml_field time_field(const char *name, const ml_figure *figure, double part)
+{
+    if (!figure->timed) return ML_VALUE(name, ML_STR("\xc0"));
+    return ML_NUMBER(name, rounded(ml_bench_stats_quantile(&figure->times, part) / 1000));
+}
+
+static int show_figures(const ml_bench *bench)
+{
+    ml_show show;
+    ml_show_begin(&show, bench->cli, true);
+    for (size_t n = 0; n < bench->figure_count; n++) {
+        const ml_figure *figure = &bench->figures[n];
+        ml_field fields[] = {
+            ML_TEXT("name", ml_cli_text(figure->name)),
+            ML_NATURAL("value", (uint64_t)(ml_bench_stats_median(figure) + 0.5)),
+            ML_TEXT("unit", ml_cli_text(figure->unit)),
+            time_field("p50_us", figure, 0.5),
+            time_field("p99_us", figure, 0.99),
+            time_field("p999_us", figure, 0.999),
+            ML_TEXT("note", ml_cli_text(figure->note)),
+        };
+        if (!ml_show_record(&show, fields, sizeof fields / sizeof *fields)) break;
+    }
+    return ml_show_end(&show, ML_EXIT_OK);
+}
+
+static int run(ml_bench *bench, int argc, char **argv)
+{
+    ml_code code = ml_bench_data_init(bench);
+    if (code == ML_OK) code = make_dir(bench);
+    if (code != ML_OK) return ml_cli_fail(bench->cli, code, bench->why.sentence);
+    ml_cli_defer_interrupt();
+    for (uint64_t round = 1; round <= bench->rounds && code == ML_OK; round++)
+        code = run_round(bench, round, argc, argv);
+    if (ml_options_has(bench->cli, "keep")) fprintf(stderr, "moonlog: kept %s\n", bench->dir);
+    else remove_tree(bench->dir);
+    if (code == ML_END) return ML_EXIT_INTERRUPTED;
+    return code == ML_OK ? show_figures(bench) : ml_cli_fail(bench->cli, code, bench->why.sentence);
+}
+
+/* ---- the command line --------------------------------------------------------------- */
+
+static bool read_seconds(const ml_cli *cli, double *seconds)
+{
+    const char *text = ml_options_get(cli, "seconds");
+    char *end;
+    if (text == NULL) return true;
+    *seconds = strtod(text, &end);
+    if (*end == '\0' && *seconds >= 0.001 && *seconds <= 3600) return true;
+    ml_cli_usage(cli, "--seconds wants a number from 0.001 to 3600, and not '%.512s'", text);
+    return false;
+}
+
+static bool check_words(const ml_cli *cli, int argc, char **argv)
+{
+    const char *names[WORKLOADS];
+    for (size_t n = 0; n < WORKLOADS; n++) names[n] = workloads[n].name;
+    for (int i = 1; i < argc; i++) {
+        bool known = false;
+        for (size_t n = 0; n < WORKLOADS; n++) known = known || strcmp(argv[i], names[n]) == 0;
+        if (known) continue;
+        const char *near = ml_verbs_nearest(argv[i], names, WORKLOADS);
+        if (near != NULL)
+            ml_cli_usage(cli, "bench does not know '%.512s'; did you mean %s?", argv[i], near);
+        else
+            ml_cli_usage(cli, "bench does not know '%.512s'; it has append, limit, condition, import, "
+                              "tag, fill-curve, rss, size, open, scan, load100 and load10", argv[i]);
+        return false;
+    }
+    return true;
+}
+
+static bool read_options(ml_bench *bench)
+{
+    enum { UNIT = 1000 /* events come in whole batches, and in whole streams of every kind */ };
+    const ml_cli *cli = bench->cli;
+    bench->events = 1000000;
+    bench->payload = 256;
+    bench->rounds = 1;
+    bench->seconds = 2;
+    if (!ml_options_natural(cli, "events", UNIT, UINT64_C(10000000000), &bench->events)) return false;
+    bench->events = (bench->events + UNIT - 1) / UNIT * UNIT;
+    bench->streams = bench->events / 10;
+    uint64_t least = bench->events / 200 + 1;
+    return ml_options_natural(cli, "streams", least, bench->events, &bench->streams) &&
+           ml_options_natural(cli, "payload", 128, 65536, &bench->payload) &&
+           ml_options_natural(cli, "rounds", 1, ML_BENCH_ROUNDS_MAX, &bench->rounds) &&
+           read_seconds(cli, &bench->seconds);
+}
 
 int ml_bench_run(const ml_cli *cli, int argc, char **argv)
 {
-    (void)argc;
-    (void)argv;
-    return ml_cli_fail(cli, ML_UNSUPPORTED, "nothing is measured yet");
+    ml_bench *bench = calloc(1, sizeof *bench);
+    if (bench == NULL) return ml_cli_fail(cli, ML_NO_MEMORY, "no memory for figures");
+    bench->cli = cli;
+    int status = ML_EXIT_USAGE;
+    if (check_words(cli, argc, argv) && read_options(bench)) status = run(bench, argc, argv);
+    free(bench->pool);
+    free(bench);
+    return status;
 }

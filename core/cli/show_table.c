@@ -97,7 +97,7 @@ bool ml_show_table_begin_row(ml_show *show, const ml_field *fields, size_t count
         for (size_t i = 0; i < count; i++) {
             show->names[i] = fields[i].name;
             show->widths[i] = strlen(fields[i].name);
-            show->right[i] = fields[i].kind == ML_FIELD_NATURAL;
+            show->right[i] = fields[i].kind == ML_FIELD_NATURAL || fields[i].kind == ML_FIELD_NUMBER;
         }
         show->columns = count;
     }

@@ -130,6 +130,15 @@ ml_code ml_index_add(ml_index *index, uint64_t key, uint64_t position, ml_error 
     return ml_error_memory(why, "the index");
 }
 
+void ml_index_prefetch(const ml_index *index, uint64_t key, bool chunk)
+{
+    const ml_table *table = &index->live;
+    if (table->used == 0) return;
+    const ml_table_slot *slot = &table->slots[(uint32_t)key & (table->slot_count - 1)];
+    if (!chunk) __builtin_prefetch(slot);
+    else if (slot->count > 0) __builtin_prefetch(table->words + slot->tail);
+}
+
 void ml_index_cover(ml_index *index, uint64_t position)
 {
     ML_ASSERT(position >= index->covered);

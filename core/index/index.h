@@ -49,6 +49,9 @@ uint64_t ml_index_covered(const ml_index *index);
 /* Feeds one key of the event at `position`. Positions come in order. */
 ML_MUST_USE ml_code ml_index_add(ml_index *index, uint64_t key, uint64_t position, ml_error *why);
 
+/* Starts loading what ml_index_add of this key will touch first, or, once that is there, next. */
+void ml_index_prefetch(const ml_index *index, uint64_t key, bool chunk);
+
 /* All keys of the events up to `position` were added. */
 void ml_index_cover(ml_index *index, uint64_t position);
 

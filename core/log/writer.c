@@ -208,7 +208,9 @@ ml_code ml_log_write(ml_log *log, ml_group *group, ml_error *why)
     ML_ASSERT(group->first == log->next);
     if (atomic_load(&log->fenced)) return refuse_fenced(why);
     uint64_t need = ml_align8(group->bytes.size) + ML_FRAME_TRAILER;
-    if (log->offset + need + ML_SEGMENT_FOOTER > log->size) {
+    bool fits = log->offset + need + ML_SEGMENT_FOOTER <= log->size;
+    /* A segment is named by its first record, so one without any is not left: it grows. */
+    if (!fits && log->offset > ML_SEGMENT_HEADER) {
         ml_code code = roll(log, group, need, why);
         if (code) return code;
     }

@@ -117,7 +117,8 @@ ml_fields ml_fields_from(lua_State *L, int index, const char *what, const char *
     ml_fields fields = {.L = L, .what = what, .why = why};
     if (lua_isnoneornil(L, index)) return fields;
     if (!lua_istable(L, index)) {
-        ml_fields_refuse(&fields, "a table of names is expected, not a %s", luaL_typename(L, index));
+        ml_fields_refuse(&fields, "a table of names is expected, not a %s",
+                         luaL_typename(L, index));
         return fields;
     }
     fields.table = lua_absindex(L, index);

@@ -26,7 +26,10 @@ int ml_module_fail_store(lua_State *L, ml_store *store)
     return 2;
 }
 
-int ml_module_raise(lua_State *L, const ml_error *why) { return luaL_error(L, "%s", why->sentence); }
+int ml_module_raise(lua_State *L, const ml_error *why)
+{
+    return luaL_error(L, "%s", why->sentence);
+}
 
 void ml_module_set_natural(lua_State *L, const char *name, uint64_t value)
 {

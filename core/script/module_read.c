@@ -246,7 +246,8 @@ int ml_module_subscribe(lua_State *L)
         if (ml_get_head(store, (ml_bytes){NULL, 0}, &head)) return ml_module_fail_store(L, store);
         after = head.position;
     }
-    if (ml_subscribe(store, &selection, after, &self->cursor)) return ml_module_fail_store(L, store);
+    if (ml_subscribe(store, &selection, after, &self->cursor))
+        return ml_module_fail_store(L, store);
     ml_desk_give(L, 4);
     return 1;
 }

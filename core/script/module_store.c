@@ -130,23 +130,23 @@ typedef struct listing {
     uint64_t limit, count; /* limit 0: none */
 } listing;
 
-/* The name goes to desk->bytes; the info, without a pointer to it, to desk->items. */
+/* The name goes to desk->terms; the info, without a pointer to it, to desk->items. */
 static bool list_stream(void *context, const ml_stream_info *info)
 {
     listing *list = context;
     ml_stream_info copy = *info;
-    copy.stream = ml_desk_put(list->desk, info->stream);
+    copy.stream.data = NULL;
+    ml_buf_add(&list->desk->terms, info->stream.data, info->stream.size);
     ml_buf_add(&list->desk->items, &copy, sizeof copy);
     list->count++;
-    if (list->desk->bytes.failed || list->desk->items.failed) return false;
+    if (list->desk->terms.failed || list->desk->items.failed) return false;
     return list->count != list->limit;
 }
 
-static void push_streams(lua_State *L, ml_desk *desk, size_t names, uint64_t count)
+static void push_streams(lua_State *L, const ml_desk *desk, uint64_t count)
 {
     const ml_stream_info *infos = (const void *)desk->items.data;
-    const uint8_t *at = desk->bytes.data;
-    if (names > 0) at += names;
+    const uint8_t *at = desk->terms.data;
     lua_createtable(L, count < INT32_MAX ? (int)count : 0, 0);
     for (uint64_t i = 0; i < count; i++) {
         ml_bytes name = infos[i].stream;
@@ -176,19 +176,14 @@ static int store_streams(lua_State *L)
     if (why.code) return ml_module_raise(L, &why);
     if (ml_desk_check(desk, &why)) return ml_module_fail(L, &why);
 
-    /* The names that are asked for move away when the buffer grows, so they get one more. */
-    size_t names = desk->bytes.size;
-    ml_buf_add(&desk->terms, desk->bytes.data, names);
-    const uint8_t *at = desk->terms.data;
+    const uint8_t *at = desk->bytes.data;
     category.data = ml_desk_walk(&at, category.size);
     prefix.data = ml_desk_walk(&at, prefix.size);
-    if (ml_desk_check(desk, &why)) return ml_module_fail(L, &why);
-
     ml_store *store = ml_module_check(L, 1)->store;
     if (ml_streams(store, category, prefix, after, list_stream, &list))
         return ml_module_fail_store(L, store);
     if (ml_desk_check(desk, &why)) return ml_module_fail(L, &why);
-    push_streams(L, desk, names, list.count);
+    push_streams(L, desk, list.count);
     ml_desk_give(L, 3);
     return 1;
 }

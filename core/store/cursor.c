@@ -25,8 +25,10 @@ struct ml_cursor {
     uint64_t revision;        /* that the next event must have; UINT64_MAX = any */
     uint64_t positions[BATCH];
     size_t count, at;
+    bool scattered;           /* the batch is no simple run of positions */
     ml_event held;            /* an event read before a gap was reported */
     bool holds;
+    bool warned;              /* of a damaged log */
 };
 
 /* ---- beginning --------------------------------------------------------------------------------- */
@@ -129,9 +131,12 @@ static ml_code refill(ml_cursor *cursor)
     bool last = cursor->count < room;
     if (cursor->backward) cursor->to = last ? 0 : cursor->positions[cursor->count - 1] - 1;
     else cursor->next = last ? cursor->to + 1 : cursor->positions[cursor->count - 1] + 1;
-    for (size_t n = 0; n < cursor->count && n < AHEAD_OFFSET; n++)
+    /* Records that follow each other are fetched ahead by the processor itself. */
+    cursor->scattered = cursor->count > 0 && cursor->positions[cursor->count - 1] !=
+                                                 cursor->positions[0] + cursor->count - 1;
+    for (size_t n = 0; cursor->scattered && n < cursor->count && n < AHEAD_OFFSET; n++)
         ml_log_prefetch(store->log, cursor->positions[n], false);
-    for (size_t n = 0; n < cursor->count && n < AHEAD_RECORD; n++)
+    for (size_t n = 0; cursor->scattered && n < cursor->count && n < AHEAD_RECORD; n++)
         ml_log_prefetch(store->log, cursor->positions[n], true);
     return ML_OK;
 }
@@ -142,9 +147,9 @@ static ml_code take(ml_cursor *cursor, ml_event *event)
     ml_bytes record;
     size_t at = cursor->at++;
     uint64_t position = cursor->positions[at];
-    if (at + AHEAD_OFFSET < cursor->count)
+    if (cursor->scattered && at + AHEAD_OFFSET < cursor->count)
         ml_log_prefetch(store->log, cursor->positions[at + AHEAD_OFFSET], false);
-    if (at + AHEAD_RECORD < cursor->count)
+    if (cursor->scattered && at + AHEAD_RECORD < cursor->count)
         ml_log_prefetch(store->log, cursor->positions[at + AHEAD_RECORD], true);
     ml_code code = ml_log_get(store->log, position, &record, &store->why);
     if (!code && !ml_event_decode(record, event))
@@ -179,6 +184,16 @@ static ml_code give(ml_cursor *cursor, ml_event *event)
     return ML_OK;
 }
 
+/* In a damaged log, events that cannot be read may not be in the index either: a selective
+ * read does not end before it has said so. */
+static ml_code end(ml_cursor *cursor)
+{
+    const char *damage = ml_log_damage(cursor->store->log);
+    if (damage[0] == '\0' || cursor->warned || !ml_finder_selective(cursor->finder)) return ML_END;
+    cursor->warned = true;
+    return ml_error_set(&cursor->store->why, ML_CORRUPT, "events of this selection may be missing: %s", damage);
+}
+
 ml_code ml_cursor_next(ml_cursor *cursor, ml_event *event)
 {
     if (cursor->holds) {
@@ -206,7 +221,7 @@ ml_code ml_cursor_next(ml_cursor *cursor, ml_event *event)
     }
     if (!cursor->backward && !cursor->ended && cursor->left > 0 && cursor->scanned < cursor->to)
         cursor->scanned = cursor->to;
-    return ML_END;
+    return end(cursor);
 }
 
 ml_code ml_cursor_poll(ml_cursor *cursor, ml_event *event)

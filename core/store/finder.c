@@ -331,6 +331,8 @@ static bool selects_everything(const ml_finder *finder)
     return false;
 }
 
+bool ml_finder_selective(const ml_finder *finder) { return !selects_everything(finder); }
+
 ml_code ml_finder_batch(ml_finder *finder, uint64_t from, uint64_t to, bool backward, uint64_t *positions,
                         size_t room, size_t *count, ml_error *why)
 {

@@ -29,6 +29,9 @@ void ml_finder_free(ml_finder *finder);
 ML_MUST_USE ml_code ml_finder_batch(ml_finder *finder, uint64_t from, uint64_t to, bool backward,
                                     uint64_t *positions, size_t room, size_t *count, ml_error *why);
 
+/* True if the index is asked at all. */
+bool ml_finder_selective(const ml_finder *finder);
+
 /* True if the event is one of the selection. */
 bool ml_finder_matches(const ml_finder *finder, const ml_event *event);
 

@@ -132,3 +132,12 @@ void ml_heads_put(ml_heads *heads, uint64_t key, ml_bytes stream, uint64_t revis
     /* An older revision in the old side would come back once this entry cannot be made. */
     if (!add(&heads->young, key, stream, revision)) ml_heads_clear(heads);
 }
+
+void ml_heads_prefetch(const ml_heads *heads, uint64_t key, bool entry)
+{
+    const ml_heads_side *side = &heads->young;
+    if (side->used == 0) return;
+    const uint64_t *slot = &side->slots[(uint32_t)key & (side->slot_count - 1)];
+    if (!entry) __builtin_prefetch(slot);
+    else if (*slot != 0) __builtin_prefetch(entry_of(side, *slot));
+}

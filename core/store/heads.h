@@ -30,6 +30,9 @@ void ml_heads_clear(ml_heads *heads);
 /* True with the revision if the stream is known. `key` is its hash. */
 ML_MUST_USE bool ml_heads_get(ml_heads *heads, uint64_t key, ml_bytes stream, uint64_t *revision);
 
+/* Starts loading what ml_heads_get of this key will touch first, or, once that is there, next. */
+void ml_heads_prefetch(const ml_heads *heads, uint64_t key, bool entry);
+
 /* Notes the revision. If memory is refused the stream is forgotten, never left wrong. */
 void ml_heads_put(ml_heads *heads, uint64_t key, ml_bytes stream, uint64_t revision);
 

@@ -1,7 +1,8 @@
 /* inside.h -- what the files of the store room share. Private to core/store and moonlog.c.
  *
  *   store.c   open, close, feed the index, find a record wherever it is
- *   admit.c   proposal -> positions or a refusal            commit.c  groups: flush, settle
+ *   admit.c   proposal -> positions or a refusal            repeat.c  … sent before
+ *   commit.c  groups: flush, settle
  *   finder.c  selection -> positions                        cursor.c  positions -> events
  *   streams.c heads and listing                             verify.c  files -> problems
  */
@@ -90,8 +91,6 @@ ML_MUST_USE ml_code ml_store_catch_up(ml_store *store);
 
 /* admit.c */
 ML_MUST_USE ml_code ml_admit(ml_store *store, const ml_proposal *proposal, ml_entry *entry, ml_error *why);
-/* Revision of a stream, staged events included: NOT_FOUND if it has no event. */
-ML_MUST_USE ml_code ml_admit_head(ml_store *store, ml_bytes stream, uint64_t *revision, ml_error *why);
 
 /* Takes back the keys of the records of a staged group behind the first `keep`, and the records. */
 void ml_admit_retract(ml_store *store, ml_group *group, uint32_t keep);

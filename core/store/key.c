@@ -16,21 +16,12 @@ uint64_t ml_key_of(uint64_t seed, ml_key_kind kind, ml_bytes name)
     return XXH3_64bits_withSeed(name.size > 0 ? name.data : "", name.size, seed + (uint64_t)kind);
 }
 
-ml_key_stream ml_key_for_stream(uint64_t seed, ml_bytes stream)
-{
-    ml_bytes category = ml_event_category(stream);
-    return (ml_key_stream){.stream = ml_key_of(seed, ML_KEY_STREAM, stream),
-                           .category = ml_key_of(seed, ML_KEY_CATEGORY, category),
-                           .begun = ml_key_of(seed, ML_KEY_BEGUN, (ml_bytes){"", 0}),
-                           .begun_category = ml_key_of(seed, ML_KEY_BEGUN_CATEGORY, category)};
-}
-
 ml_code ml_key_each(uint64_t seed, const ml_event *event, ml_code (*each)(void *context, uint64_t key),
                     void *context)
 {
-    ml_key_stream keys = ml_key_for_stream(seed, event->stream);
-    ml_code code = each(context, keys.stream);
-    if (!code) code = each(context, keys.category);
+    ml_bytes category = ml_event_category(event->stream);
+    ml_code code = each(context, ml_key_of(seed, ML_KEY_STREAM, event->stream));
+    if (!code) code = each(context, ml_key_of(seed, ML_KEY_CATEGORY, category));
     if (!code) code = each(context, ml_key_of(seed, ML_KEY_TYPE, event->type));
     ml_unpack tags = ml_unpack_from(event->tags);
     uint32_t count;
@@ -41,6 +32,6 @@ ml_code ml_key_each(uint64_t seed, const ml_event *event, ml_code (*each)(void *
         code = each(context, ml_key_of(seed, ML_KEY_TAG, tag));
     }
     if (code || event->revision > 0) return code;
-    code = each(context, keys.begun);
-    return code ? code : each(context, keys.begun_category);
+    code = each(context, ml_key_of(seed, ML_KEY_BEGUN, (ml_bytes){"", 0}));
+    return code ? code : each(context, ml_key_of(seed, ML_KEY_BEGUN_CATEGORY, category));
 }

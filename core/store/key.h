@@ -21,12 +21,6 @@ typedef enum ml_key_kind {
 
 uint64_t ml_key_of(uint64_t seed, ml_key_kind kind, ml_bytes name);
 
-/* The keys that all events of a stream share. */
-typedef struct ml_key_stream {
-    uint64_t stream, category, begun, begun_category;
-} ml_key_stream;
-ml_key_stream ml_key_for_stream(uint64_t seed, ml_bytes stream);
-
 /* Calls each(key) for every key of an event: stream, category, type, tags, and for the first
  * event of a stream the two lists of beginnings. Stops at the first code that is not ML_OK. */
 ml_code ml_key_each(uint64_t seed, const ml_event *event, ml_code (*each)(void *context, uint64_t key),
