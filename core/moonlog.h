@@ -74,7 +74,8 @@ extern "C" {
     X(20, IO, no, 1, "the operating system refused a call on a file")                    \
     X(21, LOCKED, yes, 1, "another process has the directory open for writing")          \
     X(22, NO_MEMORY, yes, 1, "out of memory")                                            \
-    X(23, NOT_A_STORE, no, 1, "the directory holds something, but no moonlog store")
+    X(23, NOT_A_STORE, no, 1, "the directory holds something, but no moonlog store")      \
+    X(24, NO_LISTENERS, yes, 3, "a request was signalled and nobody listens to its subject")
 
 typedef enum ml_code {
     ML_OK = 0,
@@ -323,6 +324,9 @@ ML_API ml_code ml_poll(ml_cursor *cursor, ml_event *event);
 /* How far the cursor has looked: every matching event up to here was given. A subscription
  * resumed after this position misses and repeats nothing. */
 ML_API uint64_t ml_cursor_position(const ml_cursor *cursor);
+
+/* After ML_END: true if there is nothing more, false if the limit or max_bytes ended the read. */
+ML_API bool ml_cursor_at_end(const ml_cursor *cursor);
 
 ML_API void ml_cursor_free(ml_cursor *cursor);
 

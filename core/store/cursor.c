@@ -16,6 +16,7 @@ struct ml_cursor {
     ml_store *store;
     ml_finder *finder;
     bool backward, follow, ended;
+    bool cut;                 /* ended by max_bytes */
     bool by_stream;           /* a whole stream: revisions must be dense */
     uint64_t next, to;        /* positions still to be looked at: forward [next, to] … */
     uint64_t low;             /* … backward [low, to] */
@@ -114,6 +115,11 @@ void ml_cursor_free(ml_cursor *cursor)
     free(cursor);
 }
 
+bool ml_cursor_at_end(const ml_cursor *cursor)
+{
+    return cursor->left > 0 && !cursor->cut;
+}
+
 uint64_t ml_cursor_position(const ml_cursor *cursor) { return cursor->scanned; }
 
 /* ---- going on ------------------------------------------------------------------------------------- */
@@ -175,7 +181,7 @@ static bool gap(ml_cursor *cursor, const ml_event *event)
 static ml_code give(ml_cursor *cursor, ml_event *event)
 {
     if (cursor->max_bytes > 0 && cursor->bytes > 0 && cursor->bytes + event->wire.size > cursor->max_bytes) {
-        cursor->ended = true;
+        cursor->ended = cursor->cut = true;
         if (!cursor->backward) cursor->scanned = event->position - 1;
         return ML_END;
     }

@@ -1,0 +1,282 @@
+/* conn.c -- one socket: bytes in, whole messages to dispatch, output once a turn.
+ *
+ * All connections read into one shared buffer; only what is left of an unfinished message is
+ * copied aside, so an idle connection holds no buffer. A connection whose output is not
+ * taken, or whose append finds the group full, is not read from: its peer feels it, memory
+ * does not.
+ */
+#include <stdlib.h>
+
+#include "inside.h"
+
+static void go_on(ml_conn *conn);
+
+/* ---- life -------------------------------------------------------------------------------- */
+
+static void free_conn(ml_conn *conn)
+{
+    ml_buf_free(&conn->in);
+    ml_buf_free(&conn->out);
+    ml_buf_free(&conn->flying);
+    free(conn);
+}
+
+void ml_conn_release(ml_conn *conn)
+{
+    ML_ASSERT(conn->refs > 0);
+    if (--conn->refs == 0 && conn->closed) free_conn(conn);
+}
+
+static void after_close(uv_handle_t *handle)
+{
+    ml_conn *conn = handle->data;
+    conn->closed = true;
+    if (conn->refs == 0) free_conn(conn);
+}
+
+static void forget_dirty(ml_conn *conn)
+{
+    ml_conn **at = &conn->server->dirty;
+    while (*at != NULL && *at != conn) at = &(*at)->dirty_next;
+    if (*at == conn) *at = conn->dirty_next;
+    conn->dirty = false;
+}
+
+void ml_conn_close(ml_conn *conn)
+{
+    if (conn->closing) return;
+    conn->closing = true;
+    ml_push_drop(conn);
+    ml_signals_drop(conn);
+    if (conn->dirty) forget_dirty(conn);
+    if (conn->prev != NULL) conn->prev->next = conn->next;
+    else conn->server->conns = conn->next;
+    if (conn->next != NULL) conn->next->prev = conn->prev;
+    conn->server->conn_count--;
+    uv_close(&conn->uv.handle, after_close);
+}
+
+/* ---- output --------------------------------------------------------------------------------- */
+
+bool ml_conn_congested(const ml_conn *conn) { return conn->out.size + conn->flying.size > OUT_HIGH; }
+
+void ml_conn_dirty(ml_conn *conn)
+{
+    if (conn->dirty || conn->closing) return;
+    conn->dirty = true;
+    conn->dirty_next = conn->server->dirty;
+    conn->server->dirty = conn;
+}
+
+static void after_write(uv_write_t *write, int status)
+{
+    ml_conn *conn = write->data;
+    bool large = conn->flying.capacity > READ_BYTES;
+    ml_buf_clear(&conn->flying);
+    if (large || conn->out.size == 0) ml_buf_free(&conn->flying);
+    if (status < 0 && !conn->closing) ml_conn_close(conn);
+    if (!conn->closing) {
+        if (conn->out.size > 0) ml_conn_flush(conn);
+        ml_signals_drain(conn);
+        conn->server->more = conn->server->more || conn->subscriptions != NULL;
+        ml_conn_resume(conn);
+    }
+    ml_conn_release(conn);
+}
+
+/* As much as the socket takes at once; what it does not take is written when it can. */
+void ml_conn_flush(ml_conn *conn)
+{
+    if (conn->closing || conn->flying.size > 0 || conn->out.size == 0) return;
+    if (conn->out.failed) {
+        ml_conn_close(conn);
+        return;
+    }
+    uv_buf_t whole = uv_buf_init((char *)conn->out.data, (unsigned)conn->out.size);
+    int sent = uv_try_write(&conn->uv.stream, &whole, 1);
+    if (sent == (int)conn->out.size) {
+        if (conn->out.capacity > READ_BYTES) ml_buf_free(&conn->out);
+        else ml_buf_clear(&conn->out);
+        return;
+    }
+    if (sent < 0 && sent != UV_EAGAIN) {
+        ml_conn_close(conn);
+        return;
+    }
+    size_t done = sent > 0 ? (size_t)sent : 0;
+    ml_buf spare = conn->flying;
+    conn->flying = conn->out;
+    conn->out = spare;
+    whole = uv_buf_init((char *)conn->flying.data + done, (unsigned)(conn->flying.size - done));
+    conn->write.data = conn;
+    conn->refs++;
+    if (uv_write(&conn->write, &conn->uv.stream, &whole, 1, after_write) == 0) return;
+    conn->refs--;
+    ml_conn_close(conn);
+}
+
+/* ---- input ------------------------------------------------------------------------------------- */
+
+static size_t frame_limit(const ml_conn *conn)
+{
+    return conn->known ? ML_APPEND_BYTES_MAX + 65536 : UNKNOWN_FRAME_MAX;
+}
+
+static bool must_wait(const ml_conn *conn)
+{
+    return conn->held || conn->in_flight >= IN_FLIGHT_MAX || ml_conn_congested(conn);
+}
+
+/* Handles whole messages from `data` until one has to wait; gives the bytes used. */
+static size_t handle(ml_conn *conn, const uint8_t *data, size_t size)
+{
+    size_t used = 0;
+    while (!conn->closing && used < size && !must_wait(conn)) {
+        ml_error why;
+        ml_wire_found found = ml_wire_scan(&conn->wire, data + used, size - used, frame_limit(conn), &why);
+        if (found == ML_WIRE_MORE) break;
+        if (found == ML_WIRE_BAD) {
+            /* Nothing behind it can be told apart any more. */
+            ml_dispatch_refuse(conn, 0, why.code, why.sentence);
+            ml_conn_flush(conn);
+            ml_conn_close(conn);
+            break;
+        }
+        ml_ended ended = ML_ANSWERED;
+        ml_bytes message = {data + used, conn->wire.scanned};
+        if (!ml_dispatch_message(conn, message, &ended)) {
+            ml_conn_flush(conn);
+            ml_conn_close(conn);
+            break;
+        }
+        if (ended == ML_HOLD) {
+            conn->held = true;
+            conn->server->more = true;
+        } else {
+            used += message.size;
+        }
+        ml_wire_reset(&conn->wire);
+    }
+    return used;
+}
+
+/* Keeps what was not used; an unfinished message starts its clock. */
+static void keep(ml_conn *conn, const uint8_t *data, size_t size)
+{
+    if (size == 0) {
+        ml_buf_free(&conn->in);
+        conn->in_at = 0;
+        conn->began = 0;
+        return;
+    }
+    if (data != conn->in.data + conn->in_at) {
+        ml_buf_clear(&conn->in);
+        conn->in_at = 0;
+        ml_buf_add(&conn->in, data, size);
+        if (conn->in.failed) ml_conn_close(conn);
+    }
+    if (conn->began == 0) conn->began = uv_now(&conn->server->loop);
+}
+
+static void give_space(uv_handle_t *uv, size_t suggested, uv_buf_t *buf)
+{
+    (void)suggested;
+    ml_conn *conn = uv->data;
+    size_t waiting = conn->in.size - conn->in_at;
+    if (waiting == 0) {
+        *buf = uv_buf_init((char *)conn->server->scratch, READ_BYTES);
+        return;
+    }
+    if (conn->in_at > 0) {
+        memmove(conn->in.data, conn->in.data + conn->in_at, waiting);
+        conn->in.size = waiting;
+        conn->in_at = 0;
+    }
+    if (!ml_buf_reserve(&conn->in, 65536)) {
+        *buf = uv_buf_init(NULL, 0);
+        return;
+    }
+    *buf = uv_buf_init((char *)conn->in.data + conn->in.size, (unsigned)(conn->in.capacity - conn->in.size));
+}
+
+static void stop_reading(ml_conn *conn)
+{
+    if (!conn->reading || conn->closing) return;
+    conn->reading = false;
+    uv_read_stop(&conn->uv.stream);
+}
+
+static void after_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf)
+{
+    ml_conn *conn = stream->data;
+    if (count == 0) return;
+    if (count < 0) {
+        ml_conn_close(conn);
+        return;
+    }
+    if ((uint8_t *)buf->base == conn->server->scratch) {
+        size_t used = handle(conn, conn->server->scratch, (size_t)count);
+        if (!conn->closing) keep(conn, conn->server->scratch + used, (size_t)count - used);
+    } else {
+        conn->in.size += (size_t)count;
+        go_on(conn);
+    }
+    if (!conn->closing && must_wait(conn)) stop_reading(conn);
+}
+
+/* Handles what was kept. */
+static void go_on(ml_conn *conn)
+{
+    size_t used = handle(conn, conn->in.data + conn->in_at, conn->in.size - conn->in_at);
+    if (conn->closing) return;
+    conn->in_at += used;
+    if (used > 0) conn->began = 0;
+    keep(conn, conn->in.data + conn->in_at, conn->in.size - conn->in_at);
+}
+
+void ml_conn_resume(ml_conn *conn)
+{
+    if (conn->closing) return;
+    conn->held = false;
+    if (must_wait(conn)) return;
+    if (conn->in.size > conn->in_at) go_on(conn);
+    if (conn->closing || conn->reading || must_wait(conn)) return;
+    conn->reading = uv_read_start(&conn->uv.stream, give_space, after_read) == 0;
+    if (!conn->reading) ml_conn_close(conn);
+}
+
+/* ---- accepting -------------------------------------------------------------------------------------- */
+
+static bool begin(ml_conn *conn, uv_stream_t *listener)
+{
+    ml_server *server = conn->server;
+    bool local = listener->type == UV_NAMED_PIPE;
+    int failed = local ? uv_pipe_init(&server->loop, &conn->uv.pipe, 0)
+                       : uv_tcp_init(&server->loop, &conn->uv.tcp);
+    if (failed) return false;
+    conn->uv.handle.data = conn;
+    conn->next = server->conns;
+    if (server->conns != NULL) server->conns->prev = conn;
+    server->conns = conn;
+    server->conn_count++;
+    conn->known = local || server->options->token == NULL;
+    conn->maps = true;
+    conn->accepted = uv_now(&server->loop);
+    if (uv_accept(listener, &conn->uv.stream) != 0 || server->conn_count > CONNS_MAX || server->draining) {
+        ml_conn_close(conn);
+        return true;
+    }
+    if (!local) uv_tcp_nodelay(&conn->uv.tcp, 1);
+    ml_conn_resume(conn);
+    return true;
+}
+
+void ml_conn_accept(uv_stream_t *listener, int status)
+{
+    ml_server *server = listener->data;
+    if (status < 0) return;
+    ml_conn *conn = calloc(1, sizeof *conn);
+    if (conn == NULL) return;
+    conn->server = server;
+    if (!begin(conn, listener)) free(conn);
+}

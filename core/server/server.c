@@ -1,0 +1,333 @@
+/* server.c -- the loop: begin, turn, drain, stop. */
+#include "server.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "inside.h"
+
+/* ---- a turn ---------------------------------------------------------------------------------- */
+
+static void woken(uv_async_t *async) { (void)async; } /* the turn that follows does the work */
+
+static void wake(void *context)
+{
+    ml_server *server = context;
+    uv_async_send(&server->woken);
+}
+
+static void keep_turning(uv_idle_t *idle) { (void)idle; }
+
+/* Connections whose append found the group full: there is room again. */
+static void resume_held(ml_server *server)
+{
+    for (ml_conn *conn = server->conns, *next; conn != NULL; conn = next) {
+        next = conn->next;
+        if (conn->held || (!conn->reading && !conn->closing)) ml_conn_resume(conn);
+    }
+}
+
+static void flush_dirty(ml_server *server)
+{
+    while (server->dirty != NULL) {
+        ml_conn *conn = server->dirty;
+        server->dirty = conn->dirty_next;
+        conn->dirty = false;
+        ml_conn_flush(conn);
+    }
+}
+
+static bool drained(const ml_server *server)
+{
+    for (const ml_conn *conn = server->conns; conn != NULL; conn = conn->next)
+        if (conn->in_flight > 0 || conn->flying.size > 0) return false;
+    return true;
+}
+
+static void stop(ml_server *server);
+
+/* Before the loop sleeps: answer what was written, write what was admitted, serve, send. */
+static void turn(uv_prepare_t *prepare)
+{
+    ml_server *server = prepare->data;
+    server->more = false;
+    /* A failure is told to those who asked; a failed store refuses every later append. */
+    ML_IGNORE(ml_settle(server->store, false));
+    resume_held(server);
+    if (server->subscriptions != NULL) ml_push_serve(server);
+    flush_dirty(server);
+    if (server->draining && !server->stopped && drained(server)) stop(server);
+    if (server->more) uv_idle_start(&server->busy, keep_turning);
+    else uv_idle_stop(&server->busy);
+}
+
+/* ---- each second ------------------------------------------------------------------------------ */
+
+static void check_times(ml_server *server)
+{
+    uint64_t now = uv_now(&server->loop);
+    for (ml_conn *conn = server->conns, *next; conn != NULL; conn = next) {
+        next = conn->next;
+        bool silent = !conn->known && now - conn->accepted > UNKNOWN_MS;
+        bool slow = conn->began > 0 && conn->reading && now - conn->began > FRAME_MS;
+        if (silent || slow) ml_conn_close(conn);
+    }
+}
+
+static void each_second(uv_timer_t *timer)
+{
+    ml_server *server = timer->data;
+    check_times(server);
+    ml_push_checkpoints(server);
+    /* Idle for a second: the watermark goes to the disk, too. */
+    if (server->appended == server->idle_since) ml_flush(server->store, ML_DISK);
+    server->idle_since = server->appended;
+    if (server->draining && !server->stopped) stop(server);
+}
+
+/* ---- stopping ----------------------------------------------------------------------------------- */
+
+static void close_handle(uv_handle_t *handle, void *context)
+{
+    (void)context;
+    if (!uv_is_closing(handle)) uv_close(handle, NULL);
+}
+
+static void stop(ml_server *server)
+{
+    server->stopped = true;
+    /* What the flusher still has is answered now: it may not wake a loop that is gone. */
+    if (server->store != NULL) ML_IGNORE(ml_settle(server->store, true));
+    flush_dirty(server);
+    while (server->conns != NULL) ml_conn_close(server->conns);
+    uv_idle_stop(&server->busy);
+    uv_walk(&server->loop, close_handle, NULL);
+}
+
+static void drain(ml_server *server)
+{
+    if (server->draining) return;
+    server->draining = true;
+    ml_say(server, "info", "stopping: %zu connections, appends under way are finished first", server->conn_count);
+    uv_close((uv_handle_t *)&server->unix_socket, NULL);
+    for (size_t n = 0; n < server->tcp_count; n++) uv_close((uv_handle_t *)&server->tcp[n], NULL);
+    uv_timer_start(&server->clock, each_second, DRAIN_MS, 0);
+    server->more = true;
+    uv_idle_start(&server->busy, keep_turning);
+}
+
+static void on_stop(uv_signal_t *handle, int number)
+{
+    (void)number;
+    drain(handle->data);
+}
+
+/* Whoever rotates the messages has moved the file: the descriptor is the supervisor's, so a
+ * line says that the signal was heard, and output goes on. */
+static void on_hangup(uv_signal_t *handle, int number)
+{
+    (void)number;
+    fflush(stderr);
+    ml_say(handle->data, "info", "hangup: messages go on");
+}
+
+/* ---- listening ------------------------------------------------------------------------------------ */
+
+static ml_code refuse_uv(ml_error *why, int failed, const char *what, const char *where)
+{
+    return ml_error_set(why, failed == UV_EACCES ? ML_FORBIDDEN : ML_IO, "%s %s: %s", what, where, uv_strerror(failed));
+}
+
+static ml_code listen_unix(ml_server *server, ml_error *why)
+{
+    int size = snprintf(server->socket_path, sizeof server->socket_path, "%s/moonlog.sock", server->options->dir);
+    if (size >= (int)sizeof((struct sockaddr_un *)0)->sun_path)
+        return ml_error_set(why, ML_BAD_REQUEST,
+                            "the path %s/moonlog.sock is too long for a unix socket; use a shorter directory",
+                            server->options->dir);
+    /* The store's lock is ours, so whatever is there was left by a daemon that is gone. */
+    unlink(server->socket_path);
+    mode_t mask = umask(0117);
+    int failed = uv_pipe_bind(&server->unix_socket, server->socket_path);
+    umask(mask);
+    if (!failed) failed = uv_listen((uv_stream_t *)&server->unix_socket, 511, ml_conn_accept);
+    return failed ? refuse_uv(why, failed, "listen on", server->socket_path) : ML_OK;
+}
+
+static bool is_loopback(const struct sockaddr_storage *address)
+{
+    if (address->ss_family == AF_INET)
+        return (ntohl(((const struct sockaddr_in *)address)->sin_addr.s_addr) >> 24) == 127;
+    return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)address)->sin6_addr);
+}
+
+/* "tcp:HOST:PORT", HOST a number; [HOST] for IPv6. */
+static ml_code parse_address(const char *text, struct sockaddr_storage *address, ml_error *why)
+{
+    char host[64] = "";
+    const char *colon = strrchr(text, ':');
+    char *end = NULL;
+    long port = colon != NULL ? strtol(colon + 1, &end, 10) : -1;
+    bool good = strncmp(text, "tcp:", 4) == 0 && colon > text + 3 && end != NULL && *end == '\0' && port >= 0 && port < 65536 &&
+                colon[1] != '\0' && (size_t)(colon - text - 4) < sizeof host;
+    if (good) {
+        size_t size = (size_t)(colon - text - 4);
+        memcpy(host, text + 4, size);
+        host[size] = '\0';
+        bool brackets = size > 2 && host[0] == '[' && host[size - 1] == ']';
+        if (brackets) host[size - 1] = '\0';
+        const char *name = strcmp(host, "localhost") == 0 ? "127.0.0.1" : host + brackets;
+        good = uv_ip4_addr(name, (int)port, (struct sockaddr_in *)address) == 0 ||
+               uv_ip6_addr(name, (int)port, (struct sockaddr_in6 *)address) == 0;
+    }
+    if (good) return ML_OK;
+    return ml_error_set(why, ML_BAD_REQUEST, "%s is no address; write tcp:127.0.0.1:7070", text);
+}
+
+static ml_code listen_tcp(ml_server *server, const char *text, ml_error *why)
+{
+    struct sockaddr_storage address;
+    ml_code code = parse_address(text, &address, why);
+    if (code) return code;
+    if (!is_loopback(&address) && server->options->token == NULL)
+        return ml_error_set(why, ML_FORBIDDEN,
+                            "%s can be reached from other machines; give a token file, or listen on 127.0.0.1", text);
+    if (server->tcp_count == sizeof server->tcp / sizeof *server->tcp)
+        return ml_error_set(why, ML_LIMIT, "more than %zu TCP addresses", server->tcp_count);
+    uv_tcp_t *tcp = &server->tcp[server->tcp_count++];
+    uv_tcp_init(&server->loop, tcp);
+    tcp->data = server;
+    int failed = uv_tcp_bind(tcp, (struct sockaddr *)&address, 0);
+    if (!failed) failed = uv_listen((uv_stream_t *)tcp, 511, ml_conn_accept);
+    return failed ? refuse_uv(why, failed, "listen on", text) : ML_OK;
+}
+
+/* ---- beginning --------------------------------------------------------------------------------------- */
+
+static void raise_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit); /* fewer connections if it may not be raised */
+}
+
+static ml_code allocate(ml_server *server, ml_error *why)
+{
+    server->scratch = malloc(READ_BYTES);
+    server->drafts = calloc(ML_APPEND_EVENTS_MAX, sizeof *server->drafts);
+    server->writes = calloc(ML_APPEND_EVENTS_MAX, sizeof *server->writes);
+    server->tags = calloc((size_t)ML_APPEND_EVENTS_MAX * ML_TAGS_MAX, sizeof *server->tags);
+    server->ids = calloc(ML_APPEND_EVENTS_MAX, sizeof *server->ids);
+    if (server->scratch && server->drafts && server->writes && server->tags && server->ids) return ML_OK;
+    return ml_error_memory(why, "the daemon");
+}
+
+static void begin_handles(ml_server *server)
+{
+    uv_async_init(&server->loop, &server->woken, woken);
+    uv_prepare_init(&server->loop, &server->turn);
+    uv_idle_init(&server->loop, &server->busy);
+    uv_timer_init(&server->loop, &server->clock);
+    uv_signal_init(&server->loop, &server->term);
+    uv_signal_init(&server->loop, &server->interrupt);
+    uv_signal_init(&server->loop, &server->hangup);
+    uv_pipe_init(&server->loop, &server->unix_socket, 0);
+    server->turn.data = server->clock.data = server->term.data = server->interrupt.data = server;
+    server->hangup.data = server->unix_socket.data = server;
+    uv_prepare_start(&server->turn, turn);
+    uv_timer_start(&server->clock, each_second, 1000, 1000);
+    uv_signal_start(&server->term, on_stop, SIGTERM);
+    uv_signal_start(&server->interrupt, on_stop, SIGINT);
+    uv_signal_start(&server->hangup, on_hangup, SIGHUP);
+}
+
+static ml_code listen_all(ml_server *server, ml_error *why)
+{
+    ml_code code = listen_unix(server, why);
+    const char *const *address = server->options->listen;
+    for (; !code && address != NULL && *address != NULL; address++) code = listen_tcp(server, *address, why);
+    return code;
+}
+
+/* sd_notify(3): one datagram to the supervisor's socket, if there is one. */
+static void notify_supervisor(const char *state)
+{
+    const char *path = getenv("NOTIFY_SOCKET");
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (path == NULL || strlen(path) >= sizeof address.sun_path) return;
+    memcpy(address.sun_path, path, strlen(path));
+    if (path[0] == '@') address.sun_path[0] = '\0';
+    int file = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (file < 0) return;
+    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path));
+    ssize_t sent = sendto(file, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&address, size);
+    (void)sent; /* nobody to tell if it is not heard */
+    close(file);
+}
+
+static void say_ready(ml_server *server)
+{
+    char line[512];
+    int size = snprintf(line, sizeof line, "ready %s pid %d\n", server->socket_path, (int)getpid());
+    int file = server->options->ready >= 0 ? server->options->ready : STDOUT_FILENO;
+    ssize_t written = write(file, line, (size_t)size);
+    (void)written; /* who does not read the line can still connect */
+    notify_supervisor("READY=1");
+}
+
+static ml_code open_store(ml_server *server, ml_error *why)
+{
+    ml_options options = {.notify = wake, .notify_context = server};
+    ml_code code = ml_open(&server->store, server->options->dir, &options);
+    if (code == ML_OK) return ML_OK;
+    const char *text = strchr(ml_why(server->store), ' ');
+    return ml_error_set(why, code, "%s", text != NULL ? text + 1 : "");
+}
+
+static void free_server(ml_server *server)
+{
+    ml_signals_free(server);
+    free(server->scratch);
+    free(server->drafts);
+    free(server->writes);
+    free(server->tags);
+    free(server->ids);
+    free(server);
+}
+
+ml_code ml_server_run(const ml_server_options *options, ml_error *why)
+{
+    ml_server *server = calloc(1, sizeof *server);
+    if (server == NULL) return ml_error_memory(why, "the daemon");
+    server->options = options;
+    if (options->orphan_stop) prctl(PR_SET_PDEATHSIG, SIGTERM);
+    signal(SIGPIPE, SIG_IGN);
+    raise_descriptors();
+    ml_code code = allocate(server, why);
+    uv_loop_init(&server->loop);
+    begin_handles(server);
+    if (!code) code = open_store(server, why);
+    if (!code) code = listen_all(server, why);
+    server->started = uv_now(&server->loop);
+    if (code) stop(server);
+    else say_ready(server);
+    uv_run(&server->loop, UV_RUN_DEFAULT);
+    notify_supervisor("STOPPING=1");
+    if (server->socket_path[0] != '\0' && !code) unlink(server->socket_path);
+    if (server->store != NULL) {
+        ml_code closed = ml_close(server->store);
+        if (!code && closed) code = ml_error_set(why, closed, "the store could not be closed cleanly");
+    }
+    uv_loop_close(&server->loop);
+    free_server(server);
+    return code;
+}

@@ -1,0 +1,36 @@
+/* server.h -- the door of the daemon: one loop, one store, many clients.
+ *
+ *     sockets ─▶ conn (bytes) ─▶ wire (whole messages) ─▶ dispatch (one table) ─▶ methods_*
+ *                  ▲                                                              │
+ *                  └──── answers, pushes, one write a turn ◀── push, signals ◀────┘
+ *
+ * A turn of the loop: everything that sockets hold is read and admitted; then what the
+ * flusher has synced is answered, the next group handed to it, subscriptions are served from
+ * the log, and each connection's output leaves in one write.
+ *
+ * Floor    server, the only room that speaks uv.h.
+ * Threads  the loop's; the store's flusher wakes it through one uv_async.
+ * Limits   base/limits.h; a connection that is over one is not read from until it is under
+ *          it again. Nothing is buffered without a bound.
+ */
+#ifndef ML_SERVER_SERVER_H
+#define ML_SERVER_SERVER_H
+
+#include "../base/error.h"
+
+typedef struct ml_server_options {
+    const char *dir;
+    const char *const *listen; /* "tcp:HOST:PORT" …, NULL at the end; the unix socket is always there */
+    const char *token;         /* what hello must bring on TCP; NULL: TCP only on loopback */
+    bool json_messages;        /* the program's own messages as JSON lines */
+    int ready;                 /* a descriptor that gets one line when the daemon serves; -1 = stdout */
+    bool orphan_stop;          /* stop when the parent process is gone (a daemon for one command) */
+} ml_server_options;
+
+/* Serves until SIGTERM or SIGINT, then drains and gives ML_OK; or why it could not begin. */
+ML_MUST_USE ml_code ml_server_run(const ml_server_options *options, ml_error *why);
+
+/* Writes the protocol's document (PROTOCOL.md) made from the table of methods onto stdout. */
+void ml_server_document(void);
+
+#endif

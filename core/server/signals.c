@@ -1,0 +1,349 @@
+/* signals.c -- transient signals: whoever listens now gets it, nobody waits for anybody.
+ *
+ * Listeners hang in a tree of subject tokens: each node has its children by name, one for
+ * `*`, and the listeners that end there, with or without a `>`. A signal that a connection
+ * cannot take at once waits in the listener's own bounded ring; a full ring loses one by its
+ * policy, counts it, and the next delivery is preceded by a `gap`.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "inside.h"
+
+enum { SUBJECT_BYTES_MAX = 256, TOKENS_MAX = 16, BUFFER_MAX = 65536 };
+
+typedef enum policy { DROP_OLD, DROP_NEW, DISCONNECT } policy;
+
+typedef struct node {
+    ml_bytes name; /* own copy */
+    struct node **children;
+    size_t count;
+    struct node *star;
+    ml_listener *here, *rest; /* that end here; that end in '>' here */
+} node;
+
+struct ml_subjects {
+    node root;
+};
+
+/* A signal that waits: everything but the subscription's id, packed. */
+typedef struct waiting {
+    ml_buf body;
+} waiting;
+
+struct ml_listener {
+    ml_listener *conn_next, *next; /* of its connection; of its node */
+    ml_listener **list;            /* the node's list it is in */
+    ml_conn *conn;
+    uint64_t id;
+    policy policy;
+    waiting *ring; /* made with the first signal that has to wait */
+    size_t size, first, count;
+    uint64_t missed, missed_told;
+};
+
+/* ---- subjects --------------------------------------------------------------------------------- */
+
+/* Splits into tokens; false if it is no subject. Wildcards only in patterns. */
+static bool split(ml_bytes subject, bool pattern, ml_bytes tokens[TOKENS_MAX], size_t *count)
+{
+    const char *text = subject.data;
+    size_t from = 0;
+    *count = 0;
+    if (subject.size == 0 || subject.size > SUBJECT_BYTES_MAX || !ml_unpack_utf8(subject)) return false;
+    for (size_t n = 0; n <= subject.size; n++) {
+        if (n < subject.size && text[n] != '.') {
+            if ((unsigned char)text[n] <= ' ') return false;
+            continue;
+        }
+        if (n == from || *count == TOKENS_MAX) return false;
+        ml_bytes token = {text + from, n - from};
+        bool wild = token.size == 1 && (*(const char *)token.data == '*' || *(const char *)token.data == '>');
+        if (wild && !pattern) return false;
+        if (wild && *(const char *)token.data == '>' && n < subject.size) return false;
+        tokens[(*count)++] = token;
+        from = n + 1;
+    }
+    return true;
+}
+
+static ml_code refuse_subject(const char *what, ml_error *why)
+{
+    return ml_error_set(why, ML_BAD_REQUEST,
+                        "the %s is no subject: up to %d tokens with a '.' between them, %d bytes in all, no spaces%s",
+                        what, TOKENS_MAX, SUBJECT_BYTES_MAX,
+                        strcmp(what, "pattern") == 0 ? "; '*' is any one token, '>' at the end the rest" : "");
+}
+
+static node *child(node *of, ml_bytes name, bool make)
+{
+    for (size_t n = 0; n < of->count; n++)
+        if (ml_bytes_equal(of->children[n]->name, name)) return of->children[n];
+    if (!make) return NULL;
+    node **children = realloc(of->children, (of->count + 1) * sizeof *children);
+    if (children == NULL) return NULL;
+    of->children = children;
+    node *made = calloc(1, sizeof *made + name.size);
+    if (made == NULL) return NULL;
+    memcpy(made + 1, name.data, name.size);
+    made->name = (ml_bytes){made + 1, name.size};
+    return of->children[of->count++] = made;
+}
+
+static node *star_of(node *of)
+{
+    if (of->star == NULL) of->star = calloc(1, sizeof *of->star);
+    return of->star;
+}
+
+/* The list that a pattern's listeners are in; NULL if memory is refused. */
+static ml_listener **place(node *root, const ml_bytes *tokens, size_t count)
+{
+    node *at = root;
+    for (size_t n = 0; n < count; n++) {
+        char first = *(const char *)tokens[n].data;
+        bool single = tokens[n].size == 1;
+        if (single && first == '>') return &at->rest;
+        at = single && first == '*' ? star_of(at) : child(at, tokens[n], true);
+        if (at == NULL) return NULL;
+    }
+    return &at->here;
+}
+
+static void free_node(node *of)
+{
+    for (size_t n = 0; n < of->count; n++) {
+        free_node(of->children[n]);
+        free(of->children[n]);
+    }
+    free(of->children);
+    if (of->star != NULL) free_node(of->star);
+    free(of->star);
+}
+
+void ml_signals_free(ml_server *server)
+{
+    if (server->subjects == NULL) return;
+    free_node(&server->subjects->root);
+    free(server->subjects);
+    server->subjects = NULL;
+}
+
+/* ---- listeners ----------------------------------------------------------------------------------- */
+
+static void free_listener(ml_listener *of)
+{
+    ml_listener **at = of->list;
+    while (*at != of) at = &(*at)->next;
+    *at = of->next;
+    for (size_t n = 0; of->ring != NULL && n < of->size; n++) ml_buf_free(&of->ring[n].body);
+    free(of->ring);
+    of->conn->subscription_count--;
+    free(of);
+}
+
+void ml_signals_drop(ml_conn *conn)
+{
+    while (conn->listeners != NULL) {
+        ml_listener *first = conn->listeners;
+        conn->listeners = first->conn_next;
+        free_listener(first);
+    }
+}
+
+static ml_code read_policy(const ml_params *params, policy *chosen, ml_error *why)
+{
+    ml_bytes word = {0};
+    ml_code code = ml_params_str(params, "policy", &word, why);
+    if (code || word.size == 0 || ml_bytes_equal(word, ML_STR("drop_old"))) return code;
+    if (ml_bytes_equal(word, ML_STR("drop_new"))) *chosen = DROP_NEW;
+    else if (ml_bytes_equal(word, ML_STR("disconnect"))) *chosen = DISCONNECT;
+    else return ml_error_set(why, ML_BAD_REQUEST, "policy is none of drop_old, drop_new and disconnect");
+    return ML_OK;
+}
+
+static ml_code make_listener(ml_call *call, const ml_bytes *tokens, size_t count, size_t size, policy chosen,
+                             ml_listener **made)
+{
+    ml_server *server = call->server;
+    if (server->subjects == NULL) server->subjects = calloc(1, sizeof *server->subjects);
+    ml_listener **list = server->subjects == NULL ? NULL : place(&server->subjects->root, tokens, count);
+    ml_listener *of = list == NULL ? NULL : calloc(1, sizeof *of);
+    if (of == NULL) return ml_error_memory(&call->why, "a listener");
+    *of = (ml_listener){.conn_next = call->conn->listeners, .next = *list, .list = list, .conn = call->conn,
+                        .id = ++server->last_id, .policy = chosen, .size = size};
+    *list = of;
+    call->conn->listeners = of;
+    call->conn->subscription_count++;
+    *made = of;
+    return ML_OK;
+}
+
+ml_ended ml_methods_listen(ml_call *call, const ml_params *params)
+{
+    ml_bytes subject = {0}, tokens[TOKENS_MAX];
+    size_t count;
+    int64_t buffer = SIGNALS_BUFFER;
+    policy chosen = DROP_OLD;
+    ml_listener *of = NULL;
+    ml_code code = ml_params_str(params, "subject", &subject, &call->why);
+    if (!code && !split(subject, true, tokens, &count)) code = refuse_subject("pattern", &call->why);
+    if (!code) code = ml_params_int(params, "buffer", 1, BUFFER_MAX, &buffer, NULL, &call->why);
+    if (!code) code = read_policy(params, &chosen, &call->why);
+    if (!code && call->conn->subscription_count >= SUBSCRIPTIONS_MAX)
+        code = ml_error_set(&call->why, ML_LIMIT, "%d subscriptions on one connection; end one, or open another connection",
+                            SUBSCRIPTIONS_MAX);
+    if (!code) code = make_listener(call, tokens, count, (size_t)buffer, chosen, &of);
+    if (code) return ML_REFUSED;
+    ml_buf *out = ml_dispatch_answer(call->conn, call->msgid);
+    ml_pack_map(out, 1);
+    ml_pack_text(out, "subscription");
+    ml_pack_int(out, (int64_t)of->id);
+    return ML_ANSWERED;
+}
+
+ml_ended ml_methods_unlisten(ml_call *call, const ml_params *params)
+{
+    int64_t id = 0;
+    if (ml_params_int(params, "subscription", 1, INT64_MAX, &id, NULL, &call->why)) return ML_REFUSED;
+    for (ml_listener **at = &call->conn->listeners; *at != NULL; at = &(*at)->conn_next) {
+        ml_listener *of = *at;
+        if (of->id != (uint64_t)id) continue;
+        uint64_t missed = of->missed;
+        *at = of->conn_next;
+        free_listener(of);
+        ml_buf *out = ml_dispatch_answer(call->conn, call->msgid);
+        ml_pack_map(out, 1);
+        ml_pack_text(out, "missed");
+        ml_pack_int(out, (int64_t)missed);
+        return ML_ANSWERED;
+    }
+    ml_error_set(&call->why, ML_NOT_FOUND, "this connection has no listener %" PRId64, id);
+    return ML_REFUSED;
+}
+
+/* ---- delivery --------------------------------------------------------------------------------------- */
+
+/* A signal being told: its packed entries, without the subscription. */
+typedef struct telling {
+    ml_buf body;
+    uint32_t entries;
+    uint64_t listeners;
+} telling;
+
+static void tell_gap(ml_listener *of)
+{
+    if (of->missed == of->missed_told) return;
+    ml_buf *out = ml_dispatch_push(of->conn, "gap");
+    ml_pack_map(out, 2);
+    ml_pack_text(out, "subscription");
+    ml_pack_int(out, (int64_t)of->id);
+    ml_pack_text(out, "missed");
+    ml_pack_int(out, (int64_t)(of->missed - of->missed_told));
+    of->missed_told = of->missed;
+}
+
+static void hand_over(ml_listener *of, ml_bytes body, uint32_t entries)
+{
+    tell_gap(of);
+    ml_buf *out = ml_dispatch_push(of->conn, "signal");
+    ml_pack_map(out, entries + 1);
+    ml_pack_text(out, "subscription");
+    ml_pack_int(out, (int64_t)of->id);
+    ml_buf_add(out, body.data, body.size);
+}
+
+/* The first byte of a waiting body says how many entries it has. */
+static void wait_in_ring(ml_listener *of, const telling *t)
+{
+    if (of->ring == NULL) of->ring = calloc(of->size, sizeof *of->ring);
+    bool full = of->count == of->size || of->ring == NULL;
+    if (full) {
+        of->missed++;
+        if (of->policy == DROP_NEW || of->ring == NULL) return;
+        of->first = (of->first + 1) % of->size;
+        of->count--;
+    }
+    ml_buf *body = &of->ring[(of->first + of->count) % of->size].body;
+    ml_buf_clear(body);
+    ml_buf_byte(body, (uint8_t)t->entries);
+    ml_buf_add(body, t->body.data, t->body.size);
+    if (body->failed) of->missed++;
+    else of->count++;
+}
+
+static void deliver(ml_listener *list, telling *t)
+{
+    for (ml_listener *of = list, *next; of != NULL; of = next) {
+        next = of->next;
+        t->listeners++;
+        if (of->count == 0 && !ml_conn_congested(of->conn)) hand_over(of, ml_buf_view(&t->body), t->entries);
+        else if (of->policy == DISCONNECT && of->count == of->size) of->missed++; /* closed at the end of the turn */
+        else wait_in_ring(of, t);
+    }
+}
+
+static void match(const node *at, const ml_bytes *tokens, size_t count, telling *t)
+{
+    if (count == 0) {
+        deliver(at->here, t);
+        return;
+    }
+    deliver(at->rest, t);
+    if (at->star != NULL) match(at->star, tokens + 1, count - 1, t);
+    const node *named = child((node *)(uintptr_t)at, tokens[0], false);
+    if (named != NULL) match(named, tokens + 1, count - 1, t);
+}
+
+void ml_signals_drain(ml_conn *conn)
+{
+    for (ml_listener *of = conn->listeners; of != NULL; of = of->conn_next) {
+        while (of->count > 0 && !ml_conn_congested(conn)) {
+            const ml_buf *body = &of->ring[of->first].body;
+            hand_over(of, (ml_bytes){body->data + 1, body->size - 1}, body->data[0]);
+            of->first = (of->first + 1) % of->size;
+            of->count--;
+        }
+        bool over = of->policy == DISCONNECT && of->missed > 0;
+        if (!over) continue;
+        ml_conn_close(conn);
+        return;
+    }
+}
+
+ml_ended ml_methods_signal(ml_call *call, const ml_params *params)
+{
+    static const uint8_t nil = 0xc0;
+    ml_bytes subject = {0}, reply = {0}, data = ml_params_raw(params, "data"), tokens[TOKENS_MAX], unused[TOKENS_MAX];
+    size_t count, reply_count;
+    ml_code code = ml_params_str(params, "subject", &subject, &call->why);
+    if (!code) code = ml_params_str(params, "reply", &reply, &call->why);
+    if (!code && !split(subject, false, tokens, &count)) code = refuse_subject("subject", &call->why);
+    if (!code && reply.size > 0 && !split(reply, false, unused, &reply_count)) code = refuse_subject("reply", &call->why);
+    if (!code && data.size > ML_EVENT_BYTES_MAX)
+        code = ml_error_set(&call->why, ML_TOO_LARGE, "the data is %zu bytes, the limit is %d", data.size, ML_EVENT_BYTES_MAX);
+    if (!code && data.size > 0) code = ml_unpack_check(data, "data", &call->why);
+    if (code) return ML_REFUSED;
+    if (data.size == 0) data = (ml_bytes){&nil, 1};
+    telling t = {.entries = reply.size > 0 ? 3 : 2};
+    ml_pack_text(&t.body, "subject");
+    ml_pack_str(&t.body, subject);
+    ml_pack_text(&t.body, "data");
+    ml_buf_add(&t.body, data.data, data.size);
+    if (reply.size > 0) {
+        ml_pack_text(&t.body, "reply");
+        ml_pack_str(&t.body, reply);
+    }
+    if (t.body.failed) code = ml_error_memory(&call->why, "a signal");
+    else if (call->server->subjects != NULL) match(&call->server->subjects->root, tokens, count, &t);
+    ml_buf_free(&t.body);
+    if (!code && reply.size > 0 && t.listeners == 0)
+        code = ml_error_set(&call->why, ML_NO_LISTENERS, "nobody listens to %.*s", ML_SHOW(subject));
+    if (code) return ML_REFUSED;
+    if (!call->request) return ML_ANSWERED;
+    ml_buf *out = ml_dispatch_answer(call->conn, call->msgid);
+    ml_pack_map(out, 1);
+    ml_pack_text(out, "listeners");
+    ml_pack_int(out, (int64_t)t.listeners);
+    return ML_ANSWERED;
+}
