@@ -29,7 +29,7 @@ LDLIBS := -lcrypto -lm
 SHARED := -shared -Wl,-z,nodelete
 
 # ---- dependencies: Debian packages, asked for only when one is missing -----------------
-NEED_build := gcc libc6-dev pkg-config lua5.4 liblua5.4-dev libmsgpack-dev libxxhash-dev libssl-dev
+NEED_build := gcc libc6-dev pkg-config lua5.4 liblua5.4-dev libmsgpack-dev libxxhash-dev libssl-dev libuv1-dev
 NEED_test := lua-busted
 NEED_lint := clang clang-format cppcheck lua-check
 NEED_fuzz := clang libclang-rt-14-dev
@@ -47,7 +47,7 @@ endef
 # ---- what is built ----------------------------------------------------------------------
 CORE := $(sort $(wildcard core/*.c core/base/*.c core/log/*.c core/index/*.c core/store/*.c))
 SCRIPT := $(sort $(wildcard core/script/*.c))
-CLI := $(sort $(wildcard core/cli/*.c))
+CLI := $(sort $(wildcard core/cli/*.c core/server/*.c))
 COREOBJ := $(CORE:%.c=$(OUT)/obj/%.o)
 CLIOBJ := $(CLI:%.c=$(OUT)/obj/%.o)
 SCRIPTOBJ := $(SCRIPT:%.c=$(OUT)/obj/%.o)
@@ -69,7 +69,7 @@ $(OUT)/obj/%.o: %.c Makefile
 	$(call quiet,CC $<)$(CC) $(CFLAGS) $(if $(filter core/script/% spec/support/%,$<),$(LUA_CFLAGS)) -MMD -MP -c -o $@ $<
 
 $(OUT)/moonlog: $(COREOBJ) $(CLIOBJ)
-	$(call quiet,LD $@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(call quiet,LD $@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -luv
 
 $(OUT)/libmoonlog.so: $(COREOBJ)
 	$(call quiet,LD $@)$(CC) $(CFLAGS) $(LDFLAGS) $(SHARED) -Wl,-soname,libmoonlog.so.0 -o $@ $^ $(LDLIBS)

@@ -156,6 +156,7 @@ double ml_cli_seconds(void);
 /* ---- the verbs ---------------------------------------------------------------------- */
 
 int ml_verb_append(const ml_cli *cli, int argc, char **argv);
+int ml_verb_serve(const ml_cli *cli, int argc, char **argv);
 int ml_verb_import(const ml_cli *cli, int argc, char **argv);
 int ml_verb_export(const ml_cli *cli, int argc, char **argv);
 int ml_verb_read(const ml_cli *cli, int argc, char **argv);

@@ -75,6 +75,15 @@ static const ml_option verify_options[] = {
     NO_MORE,
 };
 
+static const ml_option serve_options[] = {
+    {.name = "listen", .value = "tcp:HOST:PORT", .many = true,
+     .help = "also listen here; beyond loopback only with a token file"},
+    {.name = "token-file", .value = "FILE",
+     .help = "TCP clients must say the first line of this file in hello"},
+    {.name = "messages", .value = "text|json", .help = "how the daemon's own messages are written"},
+    NO_MORE,
+};
+
 const ml_verb ml_verbs[] = {
     {.name = "append", .words = "STREAM TYPE [JSON|-]", .least = 2, .most = 3,
      .run = ml_verb_append, .options = append_options,
@@ -88,6 +97,14 @@ const ml_verb ml_verbs[] = {
          "integers (35); NaN and the infinities are {\"$float\":\"nan\"}, \"inf\", \"-inf\";\n"
          "bytes are {\"$bin\":\"base64\"}.",
      .example = "moonlog append account-ada Deposited '{\"amount\": 500}' --expected 0"},
+    {.name = "serve", .words = "", .least = 0, .most = 0,
+     .run = ml_verb_serve, .options = serve_options,
+     .help = "run the daemon on the store",
+     .manual =
+         "Listens on DIR/moonlog.sock (mode 0660), speaks msgpack-rpc (core/PROTOCOL.md), and\n"
+         "prints one line `ready ...` when it serves. SIGTERM and SIGINT finish the appends\n"
+         "under way, and it exits 0.",
+     .example = "moonlog serve --data ./moonlog-data --listen tcp:127.0.0.1:7070"},
     {.name = "import", .words = "[FILE|-]", .least = 0, .most = 1,
      .run = ml_verb_import, .options = import_options,
      .help = "append the events of an NDJSON file",
