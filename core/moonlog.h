@@ -75,7 +75,8 @@ extern "C" {
     X(21, LOCKED, yes, 1, "another process has the directory open for writing")          \
     X(22, NO_MEMORY, yes, 1, "out of memory")                                            \
     X(23, NOT_A_STORE, no, 1, "the directory holds something, but no moonlog store")      \
-    X(24, NO_LISTENERS, yes, 3, "a request was signalled and nobody listens to its subject")
+    X(24, NO_LISTENERS, yes, 3, "a request was signalled and nobody listens to its subject") \
+    X(25, UNREACHABLE, yes, 6, "no daemon answers at that address, or it went away")
 
 typedef enum ml_code {
     ML_OK = 0,

@@ -1,4 +1,4 @@
-/* module.c -- require "moonlog": words for values, ids and times; open; verify. */
+/* module.c -- require "moonlog": words for values, ids and times; open; connect; verify. */
 #include "module.h"
 
 #include <errno.h>
@@ -8,6 +8,7 @@
 
 #include "../base/limits.h"
 #include "../base/text.h"
+#include "socket.h"
 #include "value.h"
 
 /* ---- shared with the other files -------------------------------------------------------- */
@@ -195,9 +196,36 @@ static int module_verify(lua_State *L)
     return 1;
 }
 
+/* ---- connect --------------------------------------------------------------------------- */
+
+/* moonlog.client is Lua, and loaded when it is first wanted: who only opens stores can do
+ * without the file. */
+static int module_connect(lua_State *L)
+{
+    static const char missing[] = "module 'moonlog.client' not found";
+    ml_error why;
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "moonlog.client");
+    if (lua_pcall(L, 1, 1, 0) != LUA_OK) {
+        const char *said = lua_tostring(L, -1);
+        if (said == NULL || strncmp(said, missing, sizeof missing - 1) != 0) return lua_error(L);
+        ML_IGNORE(ml_error_set(&why, ML_UNSUPPORTED,
+                               "moonlog.connect is in moonlog/client.lua, which is not on "
+                               "package.path; add lua/?.lua of the source, or `make install`"));
+        return ml_module_fail(L, &why);
+    }
+    lua_getfield(L, -1, "connect");
+    lua_insert(L, 1);
+    lua_pop(L, 1);
+    lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+    return lua_gettop(L);
+}
+
 /* ---- the module ------------------------------------------------------------------------ */
 
 static const luaL_Reg functions[] = {{"open", ml_module_store_open},
+                                     {"connect", module_connect},
+                                     {"socket", ml_socket_open},
                                      {"verify", module_verify},
                                      {"array", module_array},
                                      {"map", module_map},
@@ -216,6 +244,7 @@ int luaopen_moonlog(lua_State *L)
     ml_value_open(L);
     ml_module_store_init(L);
     ml_module_read_init(L);
+    ml_socket_init(L);
     luaL_newlib(L, functions);
     lua_pushliteral(L, ML_VERSION);
     lua_setfield(L, -2, "version");

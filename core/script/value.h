@@ -28,6 +28,10 @@
 #include "../base/unpack.h"
 #include "desk.h"
 
+/* Levels that a message of the daemon has around the data of an event: the message, its list
+ * of parameters, the map in it, writes, a write, events, an event. */
+enum { ML_VALUE_ENVELOPE = 7 };
+
 /* What moonlog's own userdata and metatables stand for. */
 typedef enum ml_value_kind {
     ML_VALUE_PLAIN = 0, /* nothing of ours */
@@ -62,10 +66,17 @@ void ml_value_mark(lua_State *L, ml_value_kind kind);
  * map key. The bytes behind the cursor must stay while finalizers run: keep them on a desk. */
 ML_MUST_USE bool ml_value_read(lua_State *L, ml_unpack *cursor);
 
+/* The same for a whole message, which may nest ML_VALUE_ENVELOPE levels deeper. */
+ML_MUST_USE bool ml_value_read_message(lua_State *L, ml_unpack *cursor);
+
 /* Writes the value at `index` behind desk->bytes, at most `limit` bytes of it. `what` is how
  * sentences call it: "data.items[3].f is a function, …".
  *   BAD_REQUEST what cannot be written; TOO_LARGE over `limit`; NO_MEMORY. */
 ML_MUST_USE ml_code ml_value_write(lua_State *L, int index, ml_desk *desk, size_t limit,
                                    const char *what, ml_error *why);
+
+/* The same for a whole message. */
+ML_MUST_USE ml_code ml_value_write_message(lua_State *L, int index, ml_desk *desk, size_t limit,
+                                           ml_error *why);
 
 #endif

@@ -6,8 +6,12 @@
 
 #include "../base/limits.h"
 
-enum { SLOTS_A_LEVEL = 4 }; /* a table, a key, a value or a metatable, and one to spare */
+enum {
+    SLOTS_A_LEVEL = 4, /* a table, a key, a value or a metatable, and one to spare */
+    LEVELS_MAX = ML_DEPTH_MAX + ML_VALUE_ENVELOPE
+};
 
+/* `depth` counts the levels that may still be opened. */
 static bool read_value(lua_State *L, ml_unpack *at, unsigned depth);
 
 static void push_text(lua_State *L, ml_bytes text)
@@ -70,16 +74,15 @@ static bool read_value(lua_State *L, ml_unpack *at, unsigned depth)
     case ML_KIND_STR: push_text(L, token.bytes); return true;
     case ML_KIND_BIN: ml_value_push_bytes(L, token.bytes); return true;
     case ML_KIND_EXT: ml_value_push_ext(L, token.ext, token.bytes); return true;
-    case ML_KIND_ARRAY:
-        return depth < ML_DEPTH_MAX && read_array(L, at, token.count, depth + 1);
-    case ML_KIND_MAP: return depth < ML_DEPTH_MAX && read_map(L, at, token.count, depth + 1);
+    case ML_KIND_ARRAY: return depth > 0 && read_array(L, at, token.count, depth - 1);
+    case ML_KIND_MAP: return depth > 0 && read_map(L, at, token.count, depth - 1);
     }
     return false;
 }
 
-bool ml_value_read(lua_State *L, ml_unpack *cursor)
+static bool read_whole(lua_State *L, ml_unpack *cursor, unsigned depth)
 {
-    luaL_checkstack(L, SLOTS_A_LEVEL * (ML_DEPTH_MAX + 1), "moonlog");
+    luaL_checkstack(L, SLOTS_A_LEVEL * (LEVELS_MAX + 1), "moonlog");
     int top = lua_gettop(L);
     ml_unpack next = *cursor;
     if (ml_unpack_next(&next).kind == ML_KIND_NIL) {
@@ -88,10 +91,20 @@ bool ml_value_read(lua_State *L, ml_unpack *cursor)
         return true;
     }
     next = *cursor;
-    if (!read_value(L, &next, 0)) {
+    if (!read_value(L, &next, depth)) {
         lua_settop(L, top);
         return false;
     }
     *cursor = next;
     return true;
+}
+
+bool ml_value_read(lua_State *L, ml_unpack *cursor)
+{
+    return read_whole(L, cursor, ML_DEPTH_MAX);
+}
+
+bool ml_value_read_message(lua_State *L, ml_unpack *cursor)
+{
+    return read_whole(L, cursor, LEVELS_MAX);
 }

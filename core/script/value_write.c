@@ -17,6 +17,7 @@
 
 enum {
     SLOTS_A_LEVEL = 4,   /* key, value, metatable, kind */
+    LEVELS_MAX = ML_DEPTH_MAX + ML_VALUE_ENVELOPE,
     PATH_KEY_BYTES_MAX = 40 /* of a key shown in a sentence */
 };
 
@@ -38,8 +39,8 @@ typedef struct writer {
     size_t begin, limit;
     const char *what;
     ml_error *why;
-    unsigned depth;
-    key path[ML_DEPTH_MAX]; /* the way to the value that is being written */
+    unsigned depth, depth_max;
+    key path[LEVELS_MAX]; /* the way to the value that is being written */
 } writer;
 
 static bool write_value(writer *w, int index);
@@ -245,7 +246,7 @@ static bool write_map(writer *w, int index, bool integers)
 
 static bool write_table(writer *w, int index)
 {
-    if (w->depth == ML_DEPTH_MAX)
+    if (w->depth == w->depth_max)
         return refuse(w, "is nested more than 30 levels deep; flatten it, or look for a table "
                          "that contains itself");
     ml_value_kind kind = ml_value_of(w->L, index);
@@ -312,13 +313,13 @@ static bool write_value(writer *w, int index)
     }
 }
 
-ml_code ml_value_write(lua_State *L, int index, ml_desk *desk, size_t limit, const char *what,
-                       ml_error *why)
+static ml_code write_whole(lua_State *L, int index, ml_desk *desk, size_t limit,
+                           unsigned depth_max, const char *what, ml_error *why)
 {
-    luaL_checkstack(L, SLOTS_A_LEVEL * (ML_DEPTH_MAX + 1), "moonlog");
+    luaL_checkstack(L, SLOTS_A_LEVEL * (LEVELS_MAX + 1), "moonlog");
     int top = lua_gettop(L);
     writer w = {.L = L, .out = &desk->bytes, .sorting = &desk->sorting, .limit = limit,
-                .begin = desk->bytes.size, .what = what, .why = why};
+                .begin = desk->bytes.size, .depth_max = depth_max, .what = what, .why = why};
     bool done = write_value(&w, lua_absindex(L, index));
     lua_settop(L, top);
     desk->sorting.size = 0;
@@ -327,4 +328,16 @@ ml_code ml_value_write(lua_State *L, int index, ml_desk *desk, size_t limit, con
     if (done) return ML_OK;
     desk->bytes.size = w.begin;
     return why->code;
+}
+
+ml_code ml_value_write(lua_State *L, int index, ml_desk *desk, size_t limit, const char *what,
+                       ml_error *why)
+{
+    return write_whole(L, index, desk, limit, ML_DEPTH_MAX, what, why);
+}
+
+ml_code ml_value_write_message(lua_State *L, int index, ml_desk *desk, size_t limit,
+                               ml_error *why)
+{
+    return write_whole(L, index, desk, limit, LEVELS_MAX, "message", why);
 }

@@ -46,6 +46,7 @@ void ml_conn_close(ml_conn *conn)
 {
     if (conn->closing) return;
     conn->closing = true;
+    if (conn->server->command == conn) conn->server->command = NULL;
     ml_push_drop(conn);
     ml_signals_drop(conn);
     if (conn->dirty) forget_dirty(conn);
@@ -247,13 +248,10 @@ void ml_conn_resume(ml_conn *conn)
 
 /* ---- accepting -------------------------------------------------------------------------------------- */
 
-static bool begin(ml_conn *conn, uv_stream_t *listener)
+/* Its handle is initialised: from here on it ends by ml_conn_close. */
+static void enter(ml_conn *conn, bool local)
 {
     ml_server *server = conn->server;
-    bool local = listener->type == UV_NAMED_PIPE;
-    int failed = local ? uv_pipe_init(&server->loop, &conn->uv.pipe, 0)
-                       : uv_tcp_init(&server->loop, &conn->uv.tcp);
-    if (failed) return false;
     conn->uv.handle.data = conn;
     conn->next = server->conns;
     if (server->conns != NULL) server->conns->prev = conn;
@@ -262,6 +260,16 @@ static bool begin(ml_conn *conn, uv_stream_t *listener)
     conn->known = local || server->options->token == NULL;
     conn->maps = true;
     conn->accepted = uv_now(&server->loop);
+}
+
+static bool begin(ml_conn *conn, uv_stream_t *listener)
+{
+    ml_server *server = conn->server;
+    bool local = listener->type == UV_NAMED_PIPE;
+    int failed = local ? uv_pipe_init(&server->loop, &conn->uv.pipe, 0)
+                       : uv_tcp_init(&server->loop, &conn->uv.tcp);
+    if (failed) return false;
+    enter(conn, local);
     if (uv_accept(listener, &conn->uv.stream) != 0 || server->conn_count > CONNS_MAX || server->draining) {
         ml_conn_close(conn);
         return true;
@@ -279,4 +287,22 @@ void ml_conn_accept(uv_stream_t *listener, int status)
     if (conn == NULL) return;
     conn->server = server;
     if (!begin(conn, listener)) free(conn);
+}
+
+ml_conn *ml_conn_adopt(ml_server *server, int file)
+{
+    ml_conn *conn = calloc(1, sizeof *conn);
+    if (conn == NULL) return NULL;
+    conn->server = server;
+    if (uv_pipe_init(&server->loop, &conn->uv.pipe, 0) != 0) {
+        free(conn);
+        return NULL;
+    }
+    enter(conn, true);
+    if (uv_pipe_open(&conn->uv.pipe, file) != 0) {
+        ml_conn_close(conn);
+        return NULL;
+    }
+    ml_conn_resume(conn);
+    return conn;
 }

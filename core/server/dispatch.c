@@ -25,12 +25,13 @@ const ml_method ml_dispatch_methods[] = {
      "the same ids gets the first answer, with duplicate = true.",
      "{\"stream\":\"account-ada\",\"events\":[{\"type\":\"Deposited\",\"data\":{\"amount\":5}}],\"expected\":\"any\"}",
      NAMES("stream", "events", "expected", "writes", "condition", "durability"), ml_methods_append},
-    {"read", "stream | category | query | nothing, from?, limit?, backward?, max_bytes?, system?, raw?",
-     "events, next, end, head", "0.1",
+    {"read", "stream | category | query | nothing, from?, limit?, backward?, max_bytes?, system?, raw?, partial?",
+     "events, next, end, head, unreadable?", "0.1",
      "Reads a stream, a category, what a query matches, or everything. `from` is a revision for a stream, else a "
-     "position; go on with from = next until end.",
+     "position; go on with from = next until end. "
+     "With partial = true, what cannot be read for damage is passed over and said in `unreadable`; else it is an error.",
      "{\"stream\":\"account-ada\",\"from\":0,\"limit\":100}",
-     NAMES("stream", "category", "query", "from", "limit", "backward", "max_bytes", "system", "raw"), ml_methods_read},
+     NAMES("stream", "category", "query", "from", "limit", "backward", "max_bytes", "system", "raw", "partial"), ml_methods_read},
     {"head", "stream?", "position, revision, first", "0.1", "Where the log ends, and where a stream does.",
      "{\"stream\":\"account-ada\"}", NAMES("stream"), ml_methods_head},
     {"streams", "category?, prefix?, after?, limit?", "streams: [{stream, revision, first, last}], next", "0.1",

@@ -106,6 +106,9 @@ struct ml_server {
     uint64_t last_id; /* of subscriptions */
     ml_subscription *subscriptions; /* all, for a turn */
     bool draining, stopped;
+    bool shared;         /* a command's daemon whose command has gone, and that others use */
+    ml_conn *command;    /* the first client of a command's daemon, while it is there */
+    char damage[ML_SENTENCE_MAX]; /* what is wrong with the store, "CODE: sentence"; else "" */
     uint64_t started, requests, appended, idle_since;
     uint64_t pushed_position; /* log position that subscriptions were last served for */
     bool more;                /* a subscription had more than a turn gives */
@@ -114,11 +117,15 @@ struct ml_server {
     ml_write *writes;
     ml_bytes *tags;           /* ML_APPEND_EVENTS_MAX × ML_TAGS_MAX */
     uint8_t (*ids)[ML_ID_SIZE];
+    ml_query_item items[ML_QUERY_ITEMS_MAX]; /* of the query being read */
+    ml_bytes terms[ML_QUERY_TERMS_MAX];
     struct ml_subjects *subjects;
 };
 
 /* conn.c */
 void ml_conn_accept(uv_stream_t *listener, int status);
+/* Makes a client of a connected unix socket; NULL if that cannot be. */
+ml_conn *ml_conn_adopt(ml_server *server, int file);
 void ml_conn_close(ml_conn *conn);
 void ml_conn_release(ml_conn *conn); /* gives back one ref */
 void ml_conn_resume(ml_conn *conn);  /* handles what was held back */

@@ -5,7 +5,7 @@
 
 #include "inside.h"
 
-enum { READ_LIMIT = 1000, READ_BYTES_MAX = 4 << 20, STREAMS_LIMIT = 1000, PROTOCOL = 1 };
+enum { READ_LIMIT = 1000, UNREADABLE_MAX = 100, READ_BYTES_MAX = 4 << 20, STREAMS_LIMIT = 1000, PROTOCOL = 1 };
 
 static ml_ended refuse_store(ml_call *call, ml_code code)
 {
@@ -112,42 +112,89 @@ static void end_events(ml_buf *out, size_t begin, uint32_t count)
     for (unsigned n = 0; n < 4; n++) out->data[begin + 1 + n] = (uint8_t)(count >> (24 - 8 * n));
 }
 
-ml_ended ml_methods_read(ml_call *call, const ml_params *params)
+/* A page being filled. */
+typedef struct page {
+    ml_buf *out;
+    uint32_t count;
+    uint64_t next;
+    bool ended;
+    bool partial;       /* goes on behind what cannot be read */
+    ml_buf unreadable;  /* why, as packed sentences */
+    uint32_t unreadable_count;
+} page;
+
+/* So many in a row, and more of the same would not help anyone. */
+static bool pass_unreadable(const ml_call *call, page *p, unsigned in_a_row)
 {
-    ml_server *server = call->server;
-    ml_selection selection;
-    ml_cursor *cursor = NULL;
-    if (read_range(call, params, &selection)) return ML_REFUSED;
-    ml_code code = ml_read(server->store, &selection, &cursor);
-    if (code) return refuse_store(call, code);
+    if (!p->partial || in_a_row >= UNREADABLE_MAX) return false;
+    ml_pack_text(&p->unreadable, ml_why(call->server->store));
+    p->unreadable_count++;
+    return true;
+}
+
+static ml_code fill(ml_call *call, const ml_selection *selection, ml_cursor *cursor, page *p)
+{
+    ml_event event;
+    ml_code code;
+    unsigned in_a_row = 0;
+    uint64_t last = selection->stream.size > 0 ? 0 : 1;
+    while ((code = ml_next(cursor, &event)) != ML_END) {
+        if (code == ML_CORRUPT && pass_unreadable(call, p, in_a_row++)) continue;
+        if (code == ML_CORRUPT && p->partial) p->ended = true;
+        if (code) return p->ended ? ML_OK : code;
+        in_a_row = 0;
+        ml_selection_pack_event(call->conn, p->out, &event);
+        uint64_t at = selection->stream.size > 0 ? event.revision : event.position;
+        p->next = selection->backward ? (at > 0 ? at - 1 : 0) : at + 1;
+        p->ended = selection->backward && at == last; /* nothing is before it, and next cannot say so */
+        p->count++;
+    }
+    p->ended = p->ended || ml_cursor_at_end(cursor);
+    return ML_OK;
+}
+
+static ml_ended answer_page(ml_call *call, const ml_selection *selection, ml_cursor *cursor, page *p)
+{
     size_t before = call->conn->out.size;
-    ml_buf *out = ml_dispatch_answer(call->conn, call->msgid);
-    ml_pack_map(out, 4);
+    ml_buf *out = p->out = ml_dispatch_answer(call->conn, call->msgid);
+    size_t map = ml_pack_begin(out);
     ml_pack_text(out, "events");
     size_t begin = begin_events(out);
-    ml_event event;
-    uint32_t count = 0;
-    uint64_t next = selection.from;
-    while ((code = ml_next(cursor, &event)) == ML_OK) {
-        ml_selection_pack_event(call->conn, out, &event);
-        uint64_t at = selection.stream.size > 0 ? event.revision : event.position;
-        next = selection.backward ? (at > 0 ? at - 1 : 0) : at + 1;
-        count++;
-    }
-    bool ended = ml_cursor_at_end(cursor);
-    ml_cursor_free(cursor);
-    if (code != ML_END) {
+    ml_code code = fill(call, selection, cursor, p);
+    if (code) {
         out->size = before; /* a damaged event is an error, not a page that ends early */
         return refuse_store(call, code);
     }
-    end_events(out, begin, count);
+    end_events(out, begin, p->count);
     ml_head head;
-    ML_IGNORE(ml_get_head(server->store, (ml_bytes){0}, &head));
-    pack_entry(out, "next", next);
+    ML_IGNORE(ml_get_head(call->server->store, (ml_bytes){0}, &head));
+    pack_entry(out, "next", p->next);
     ml_pack_text(out, "end");
-    ml_pack_bool(out, ended);
+    ml_pack_bool(out, p->ended);
     pack_entry(out, "head", head.position);
+    if (p->unreadable_count > 0) {
+        ml_pack_text(out, "unreadable");
+        ml_pack_array(out, p->unreadable_count);
+        ml_buf_add(out, p->unreadable.data, p->unreadable.size);
+    }
+    ml_pack_end_map(out, map, p->unreadable_count > 0 ? 5 : 4); /* under 16: nothing is moved */
     return ML_ANSWERED;
+}
+
+ml_ended ml_methods_read(ml_call *call, const ml_params *params)
+{
+    ml_selection selection;
+    ml_cursor *cursor = NULL;
+    page p = {0};
+    if (read_range(call, params, &selection)) return ML_REFUSED;
+    if (ml_params_bool(params, "partial", &p.partial, &call->why)) return ML_REFUSED;
+    ml_code code = ml_read(call->server->store, &selection, &cursor);
+    if (code) return refuse_store(call, code);
+    p.next = selection.from;
+    ml_ended ended = answer_page(call, &selection, cursor, &p);
+    ml_buf_free(&p.unreadable);
+    ml_cursor_free(cursor);
+    return ended;
 }
 
 /* ---- head, streams -------------------------------------------------------------------------------- */
@@ -231,7 +278,8 @@ ml_ended ml_methods_status(ml_call *call, const ml_params *params)
     ml_code code = ml_get_stats(server->store, &stats);
     if (code) return refuse_store(call, code);
     ml_buf *out = ml_dispatch_answer(call->conn, call->msgid);
-    ml_pack_map(out, 20);
+    bool damage = server->damage[0] != '\0';
+    ml_pack_map(out, damage ? 21 : 20);
     ml_pack_text(out, "version");
     ml_pack_text(out, ML_VERSION);
     ml_pack_text(out, "directory");
@@ -255,6 +303,10 @@ ml_ended ml_methods_status(ml_call *call, const ml_params *params)
     ml_pack_bool(out, stats.read_only);
     ml_pack_text(out, "damaged");
     ml_pack_bool(out, stats.damaged);
+    if (damage) {
+        ml_pack_text(out, "damage");
+        ml_pack_text(out, server->damage);
+    }
     ml_pack_text(out, "draining");
     ml_pack_bool(out, server->draining);
     return ML_ANSWERED;

@@ -3,12 +3,8 @@
 
 #include "inside.h"
 
-/* Queries are small; their names live in these arrays until the next request. */
-static ml_query_item items[ML_QUERY_ITEMS_MAX];
-static ml_bytes terms[ML_QUERY_TERMS_MAX];
-
-static ml_code read_terms(const ml_params *item, const char *name, size_t *used, const ml_bytes **list,
-                          size_t *count, ml_error *why)
+static ml_code read_terms(ml_server *server, const ml_params *item, const char *name, size_t *used,
+                          const ml_bytes **list, size_t *count, ml_error *why)
 {
     ml_bytes rest;
     uint32_t size;
@@ -16,16 +12,16 @@ static ml_code read_terms(const ml_params *item, const char *name, size_t *used,
     if (code) return code;
     if (size > ML_QUERY_TERMS_MAX - *used)
         return ml_error_set(why, ML_TOO_LARGE, "the query names more than %d types and tags", ML_QUERY_TERMS_MAX);
-    *list = terms + *used;
+    *list = server->terms + *used;
     *count = size;
-    for (uint32_t n = 0; !code && n < size; n++) code = ml_params_item_str(&rest, name, &terms[(*used)++], why);
+    for (uint32_t n = 0; !code && n < size; n++) code = ml_params_item_str(&rest, name, &server->terms[(*used)++], why);
     return code;
 }
 
 ml_code ml_selection_query(ml_server *server, ml_bytes raw, ml_query *query, ml_error *why)
 {
     static const char *const names[] = {"types", "tags", NULL};
-    (void)server;
+    ml_query_item *items = server->items;
     ml_unpack cursor = ml_unpack_from(raw);
     uint32_t count;
     size_t used = 0;
@@ -37,8 +33,8 @@ ml_code ml_selection_query(ml_server *server, ml_bytes raw, ml_query *query, ml_
     for (uint32_t n = 0; n < count; n++) {
         ml_params item;
         ml_code code = ml_params_read(&rest, "a query's item", names, &item, why);
-        if (!code) code = read_terms(&item, "types", &used, &items[n].types, &items[n].type_count, why);
-        if (!code) code = read_terms(&item, "tags", &used, &items[n].tags, &items[n].tag_count, why);
+        if (!code) code = read_terms(server, &item, "types", &used, &items[n].types, &items[n].type_count, why);
+        if (!code) code = read_terms(server, &item, "tags", &used, &items[n].tags, &items[n].tag_count, why);
         if (code) return code;
     }
     *query = (ml_query){items, count};
@@ -51,6 +47,11 @@ ml_code ml_selection_read(ml_server *server, const ml_params *params, ml_selecti
     ml_code code = ml_params_str(params, "stream", &selection->stream, why);
     if (!code) code = ml_params_str(params, "category", &selection->category, why);
     if (!code) code = ml_params_bool(params, "system", &selection->system, why);
+    /* An empty name would select everything, which nobody means who names something. */
+    bool nameless = (ml_params_raw(params, "stream").size > 0 && selection->stream.size == 0) ||
+                    (ml_params_raw(params, "category").size > 0 && selection->category.size == 0);
+    if (!code && nameless)
+        code = ml_error_set(why, ML_BAD_REQUEST, "the stream or category is named \"\"; leave it out for all events");
     ml_bytes query = ml_params_raw(params, "query");
     if (!code && query.size > 0) code = ml_selection_query(server, query, &selection->query, why);
     return code;

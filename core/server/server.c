@@ -5,7 +5,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -53,6 +52,20 @@ static bool drained(const ml_server *server)
 }
 
 static void stop(ml_server *server);
+static void drain(ml_server *server);
+
+/* The daemon of a command stops with its last client. If the command goes before others do, it
+ * is told not to wait, by the end of our stderr, which was its pipe. */
+static void check_command(ml_server *server)
+{
+    if (server->conns == NULL) {
+        drain(server);
+    } else if (server->command == NULL && !server->shared) {
+        int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
+        server->shared = nothing >= 0 && dup2(nothing, STDERR_FILENO) >= 0;
+        if (nothing >= 0) close(nothing);
+    }
+}
 
 /* Before the loop sleeps: answer what was written, write what was admitted, serve, send. */
 static void turn(uv_prepare_t *prepare)
@@ -64,6 +77,7 @@ static void turn(uv_prepare_t *prepare)
     resume_held(server);
     if (server->subscriptions != NULL) ml_push_serve(server);
     flush_dirty(server);
+    if (server->options->client >= 0 && !server->draining) check_command(server);
     if (server->draining && !server->stopped && drained(server)) stop(server);
     if (server->more) uv_idle_start(&server->busy, keep_turning);
     else uv_idle_stop(&server->busy);
@@ -116,7 +130,8 @@ static void drain(ml_server *server)
 {
     if (server->draining) return;
     server->draining = true;
-    ml_say(server, "info", "stopping: %zu connections, appends under way are finished first", server->conn_count);
+    if (server->options->client < 0)
+        ml_say(server, "info", "stopping: %zu connections, appends under way are finished first", server->conn_count);
     uv_close((uv_handle_t *)&server->unix_socket, NULL);
     for (size_t n = 0; n < server->tcp_count; n++) uv_close((uv_handle_t *)&server->tcp[n], NULL);
     uv_timer_start(&server->clock, each_second, DRAIN_MS, 0);
@@ -149,7 +164,12 @@ static ml_code refuse_uv(ml_error *why, int failed, const char *what, const char
 static ml_code listen_unix(ml_server *server, ml_error *why)
 {
     int size = snprintf(server->socket_path, sizeof server->socket_path, "%s/moonlog.sock", server->options->dir);
-    if (size >= (int)sizeof((struct sockaddr_un *)0)->sun_path)
+    bool fits = size < (int)sizeof((struct sockaddr_un *)0)->sun_path;
+    if (!fits && server->options->client >= 0) {
+        server->socket_path[0] = '\0'; /* its command needs no path */
+        return ML_OK;
+    }
+    if (!fits)
         return ml_error_set(why, ML_BAD_REQUEST,
                             "the path %s/moonlog.sock is too long for a unix socket; use a shorter directory",
                             server->options->dir);
@@ -250,9 +270,12 @@ static void begin_handles(ml_server *server)
     uv_signal_start(&server->hangup, on_hangup, SIGHUP);
 }
 
-static ml_code listen_all(ml_server *server, ml_error *why)
+static ml_code begin_clients(ml_server *server, ml_error *why)
 {
-    ml_code code = listen_unix(server, why);
+    int file = server->options->client;
+    if (file >= 0) server->command = ml_conn_adopt(server, file);
+    if (file >= 0 && server->command == NULL) return ml_error_set(why, ML_IO, "the command's socket cannot be used");
+    ml_code code = server->options->read_only ? ML_OK : listen_unix(server, why);
     const char *const *address = server->options->listen;
     for (; !code && address != NULL && *address != NULL; address++) code = listen_tcp(server, *address, why);
     return code;
@@ -286,8 +309,12 @@ static void say_ready(ml_server *server)
 
 static ml_code open_store(ml_server *server, ml_error *why)
 {
-    ml_options options = {.notify = wake, .notify_context = server};
+    ml_options options = {.notify = wake, .notify_context = server,
+                          .must_exist = server->options->must_exist, .read_only = server->options->read_only};
+    ml_stats stats;
     ml_code code = ml_open(&server->store, server->options->dir, &options);
+    if (code == ML_OK) code = ml_get_stats(server->store, &stats);
+    if (code == ML_OK && stats.damaged) snprintf(server->damage, sizeof server->damage, "%s", ml_why(server->store));
     if (code == ML_OK) return ML_OK;
     const char *text = strchr(ml_why(server->store), ' ');
     return ml_error_set(why, code, "%s", text != NULL ? text + 1 : "");
@@ -309,19 +336,18 @@ ml_code ml_server_run(const ml_server_options *options, ml_error *why)
     ml_server *server = calloc(1, sizeof *server);
     if (server == NULL) return ml_error_memory(why, "the daemon");
     server->options = options;
-    if (options->orphan_stop) prctl(PR_SET_PDEATHSIG, SIGTERM);
     signal(SIGPIPE, SIG_IGN);
     raise_descriptors();
     ml_code code = allocate(server, why);
     uv_loop_init(&server->loop);
     begin_handles(server);
     if (!code) code = open_store(server, why);
-    if (!code) code = listen_all(server, why);
+    if (!code) code = begin_clients(server, why);
     server->started = uv_now(&server->loop);
     if (code) stop(server);
-    else say_ready(server);
+    else if (options->client < 0) say_ready(server);
     uv_run(&server->loop, UV_RUN_DEFAULT);
-    notify_supervisor("STOPPING=1");
+    if (options->client < 0) notify_supervisor("STOPPING=1");
     if (server->socket_path[0] != '\0' && !code) unlink(server->socket_path);
     if (server->store != NULL) {
         ml_code closed = ml_close(server->store);

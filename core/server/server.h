@@ -24,10 +24,14 @@ typedef struct ml_server_options {
     const char *token;         /* what hello must bring on TCP; NULL: TCP only on loopback */
     bool json_messages;        /* the program's own messages as JSON lines */
     int ready;                 /* a descriptor that gets one line when the daemon serves; -1 = stdout */
-    bool orphan_stop;          /* stop when the parent process is gone (a daemon for one command) */
+    int client;                /* a connected unix socket, or -1. With one this is the daemon of a command:
+                                * it serves that client from the start, says nothing but errors, and
+                                * stops with its last client */
+    bool must_exist;           /* NOT_FOUND instead of beginning a store */
+    bool read_only;            /* reads beside whoever writes: takes no lock, listens nowhere */
 } ml_server_options;
 
-/* Serves until SIGTERM or SIGINT, then drains and gives ML_OK; or why it could not begin. */
+/* Serves until SIGTERM or SIGINT (or the last client of a command's daemon is gone), then drains and gives ML_OK; or why it could not begin. */
 ML_MUST_USE ml_code ml_server_run(const ml_server_options *options, ml_error *why);
 
 /* Writes the protocol's document (PROTOCOL.md) made from the table of methods onto stdout. */

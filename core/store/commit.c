@@ -192,10 +192,15 @@ void ml_commit_stop(ml_store *store)
     flusher->started = false;
 }
 
-/* Hands the filling batch to the flusher; without threads it is written here and now. */
+/* Hands the filling batch to the flusher; without threads it is written here and now. So is
+ * one that holds a single proposal, if the one before did too: with one client waiting there
+ * is nothing to overlap, and handing over to a thread and back costs 20 to 40 µs. */
 static ml_code launch(ml_store *store)
 {
     ml_flusher *flusher = &store->flusher;
+    bool single = store->filling->count == 1, again = single && store->single;
+    store->single = single;
+    if (again) return ml_commit_now(store, false, &store->why);
     if (!flusher->started && !store->options.no_threads)
         flusher->started = pthread_create(&flusher->thread, NULL, flush, store) == 0;
     if (!flusher->started) return ml_commit_now(store, false, &store->why);

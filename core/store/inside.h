@@ -73,6 +73,7 @@ struct ml_store {
 
     ml_batch batches[2];
     ml_batch *filling, *flying; /* flying == NULL: nothing is being written */
+    bool single;                /* the last batch handed over held one proposal */
     bool lazy;                  /* `filling` holds ML_MEMORY events nobody waits for */
     ml_flusher flusher;
 };
