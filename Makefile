@@ -5,7 +5,7 @@
 # its own directory; release builds into build/ itself.
 
 MODE ?= release
-MODES := release debug asan tsan cov
+MODES := release debug asan tsan cov fuzz
 ifeq ($(filter $(MODE),$(MODES)),)
 $(error MODE=$(MODE) is none of: $(MODES))
 endif
@@ -22,6 +22,7 @@ FLAGS_debug := -O0 -g3
 FLAGS_asan := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 FLAGS_tsan := -O1 -g -fsanitize=thread
 FLAGS_cov := -O0 -g --coverage
+FLAGS_fuzz := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 CFLAGS += -std=c11 -D_GNU_SOURCE $(WARN) $(WERROR) $(FLAGS_$(MODE)) -fPIC -fvisibility=hidden -pthread
 LUA_CFLAGS = $(shell pkg-config --cflags lua5.4)
 LDLIBS := -lcrypto -lm
@@ -92,6 +93,12 @@ $(OUT)/crash: $(COREOBJ) $(CRASHOBJ)
 $(OUT)/race: $(COREOBJ) $(OUT)/obj/spec/race/race.o
 	$(call quiet,LD $@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
+# The program but for its main, and libFuzzer's instead.
+FUZZ := frame segment index ndjson unpack event
+$(OUT)/fuzz-%: $(OUT)/obj/spec/fuzz/%.o $(OUT)/obj/spec/fuzz/fuzz.o $(COREOBJ) $(filter-out %/main.o,$(CLIOBJ))
+	$(call quiet,LD $@)$(CC) $(CFLAGS) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^ $(LDLIBS) -lmsgpackc
+.SECONDARY: $(patsubst %,$(OUT)/obj/spec/fuzz/%.o,fuzz $(FUZZ))
+
 -include $(shell find $(OUT)/obj -name '*.d' 2>/dev/null)
 
 # ---- running and testing ----------------------------------------------------------------
@@ -120,9 +127,28 @@ bench: all ## measure beside SQLite, LMDB and the bare disk; EVENTS=1000000 ROUN
 	@$(MAKE) --no-print-directory MODE=$(MODE) $(OUT)/peers
 	@lua5.4 spec/bench/run.lua $(OUT) $(or $(EVENTS),1000000) $(or $(ROUNDS),3) $(or $(SECONDS),2)
 
+FUZZ_SECONDS ?= 60
+fuzz: ## run each fuzz target for FUZZ_SECONDS=60, in build/fuzz
+	$(call install,$(NEED_build) $(NEED_fuzz))
+	@$(MAKE) --no-print-directory MODE=fuzz CC=clang $(FUZZ:%=build/fuzz/fuzz-%)
+	@sh spec/fuzz/run.sh build/fuzz $(FUZZ_SECONDS) $(FUZZ)
+
+# Both compilers with every warning an error, then who looks deeper. cppcheck takes the address
+# of a variable for a use of it; whether one is used unset, the compilers say better.
+LINTED = $(patsubst %.c,$(OUT)/obj/%.o,$(sort $(shell find core spec examples -name '*.c')))
+compiled: $(LINTED)
+lint: ## gcc and clang with -Werror over every C file, cppcheck, luacheck
+	$(call install,$(NEED_build) $(NEED_lint) $(NEED_bench))
+	@$(MAKE) --no-print-directory OUT=build/lint/gcc CC=gcc WERROR=-Werror compiled
+	@$(MAKE) --no-print-directory OUT=build/lint/clang CC=clang WERROR=-Werror compiled
+	cppcheck --quiet --error-exitcode=1 --std=c11 -D_GNU_SOURCE -D__BYTE_ORDER__=1234 \
+	  -D__ORDER_LITTLE_ENDIAN__=1234 --enable=warning,performance,portability \
+	  --suppress=uninitvar --suppress=legacyUninitvar core spec examples
+	luacheck --quiet spec examples lua
+
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
-	@echo "  MODE=release|debug|asan|tsan|cov picks flags; V=1 shows commands"
+	@echo "  MODE=release|debug|asan|tsan|cov|fuzz picks flags; V=1 shows commands"
 
 install: all ## into $(DESTDIR)$(PREFIX): program, libraries, header, Lua module, moonlog.pc
 	install -D -m 755 $(OUT)/moonlog $(DESTDIR)$(PREFIX)/bin/moonlog
@@ -139,4 +165,4 @@ install: all ## into $(DESTDIR)$(PREFIX): program, libraries, header, Lua module
 clean: ## remove build/
 	rm -rf build
 
-.PHONY: all built deps run test spec asan tsan install help clean
+.PHONY: all built deps run test spec asan tsan bench fuzz lint compiled install help clean

@@ -41,8 +41,9 @@ static inline uint8_t *ml_buf_take(ml_buf *buf, size_t size)
 
 static inline void ml_buf_add(ml_buf *buf, const void *data, size_t size)
 {
+    if (size == 0) return;
     uint8_t *at = ml_buf_take(buf, size);
-    if (at != NULL && size > 0) memcpy(at, data, size);
+    if (at != NULL) memcpy(at, data, size);
 }
 
 static inline void ml_buf_byte(ml_buf *buf, uint8_t byte)

@@ -137,7 +137,12 @@ ml_code ml_disk_adopt(ml_disk *disk, const char *from, const char *to, const cha
     int error = disk->ops->rename(disk, from, to);
     if (error < 0) return refuse(disk, error, "rename to", to, why);
     error = disk->ops->sync_dir(disk, dir);
-    return error < 0 ? refuse(disk, error, "sync directory", dir, why) : ML_OK;
+    if (error == 0) return ML_OK;
+    ml_code code = refuse(disk, error, "sync directory", dir, why);
+    if (code != ML_NO_SPACE) return code;
+    /* The new name is there, if not for good: no refusal that left all as it was. */
+    if (why != NULL) why->code = ML_IO;
+    return ML_IO;
 }
 
 static ml_code write_aside(ml_disk *disk, const char *aside, ml_bytes content, ml_error *why)

@@ -97,7 +97,8 @@ ML_MUST_USE ml_code ml_disk_size(ml_disk *disk, int file, const char *path, uint
 /* Removes a file; one that is not there is fine. */
 ML_MUST_USE ml_code ml_disk_remove(ml_disk *disk, const char *path, ml_error *why);
 
-/* Renames and syncs directory `dir`, so that the new name survives power loss. */
+/* Renames and syncs directory `dir`, so that the new name survives power loss. NO_SPACE: the
+ * old name stands; after any other failure the new one may. */
 ML_MUST_USE ml_code ml_disk_adopt(ml_disk *disk, const char *from, const char *to, const char *dir,
                                   ml_error *why);
 

@@ -224,8 +224,9 @@ static bool check_words(const ml_cli *cli, int argc, char **argv)
         if (near != NULL)
             ml_cli_usage(cli, "bench does not know '%.512s'; did you mean %s?", argv[i], near);
         else
-            ml_cli_usage(cli, "bench does not know '%.512s'; it has append, limit, condition, import, "
-                              "tag, fill-curve, rss, size, open, scan, load100 and load10", argv[i]);
+            ml_cli_usage(cli,
+                         "bench does not know '%.512s'; it has append, limit, condition, import, "
+                         "tag, fill-curve, rss, size, open, scan, load100 and load10", argv[i]);
         return false;
     }
     return true;
@@ -239,7 +240,8 @@ static bool read_options(ml_bench *bench)
     bench->payload = 256;
     bench->rounds = 1;
     bench->seconds = 2;
-    if (!ml_options_natural(cli, "events", UNIT, UINT64_C(10000000000), &bench->events)) return false;
+    const uint64_t most = UINT64_C(10000000000);
+    if (!ml_options_natural(cli, "events", UNIT, most, &bench->events)) return false;
     bench->events = (bench->events + UNIT - 1) / UNIT * UNIT;
     bench->streams = bench->events / 10;
     uint64_t least = bench->events / 200 + 1;

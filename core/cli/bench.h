@@ -94,8 +94,8 @@ void ml_bench_stats_add(ml_times *times, uint64_t ns);
 double ml_bench_stats_quantile(const ml_times *times, double part);
 
 /* Runs `op` again and again for about `seconds`, once at least. */
-ML_MUST_USE ml_code ml_bench_stats_run(ml_timer *timer, double seconds, ml_code (*op)(void *context),
-                                       void *context);
+ML_MUST_USE ml_code ml_bench_stats_run(ml_timer *timer, double seconds,
+                                       ml_code (*op)(void *context), void *context);
 
 /* Notes what this round gave. The note is of the last round; NULL: none. */
 ml_figure *ml_bench_stats_value(ml_bench *bench, const char *name, const char *unit, double value);

@@ -7,7 +7,7 @@
 
 #include "bench.h"
 
-enum { SLICES = 10 /* what is compared takes turns this often, so that both meet the same noise */ };
+enum { SLICES = 10 }; /* what is compared takes turns so often, to meet the same noise */
 
 /* ---- batches ------------------------------------------------------------------------ */
 
@@ -71,7 +71,7 @@ typedef struct bare {
     int file;
     uint64_t at;
     size_t size; /* of one write */
-    uint8_t bytes[4096];
+    uint8_t bytes[256 << 10];
 } bare;
 
 /* A file of zeros, on the disk: the best case for a synced write. */
@@ -122,21 +122,36 @@ static ml_code race(ml_bench *bench, appending *a, bare *b, ml_timer *timers)
     return code;
 }
 
+static ml_code race_batch(ml_bench *bench, appending *a, bare *b, ml_timer *timers)
+{
+    char name[32];
+    memset(timers, 0, 2 * sizeof *timers);
+    ml_code code = race(bench, a, b, timers);
+    if (code != ML_OK) return code;
+    snprintf(name, sizeof name, "limit.append.%zu", a->batch);
+    ml_bench_stats_rate(bench, name, "appends/s", &timers[0], 1);
+    snprintf(name, sizeof name, "limit.bare.%zu", a->batch);
+    ml_figure *figure = ml_bench_stats_rate(bench, name, "writes/s", &timers[1], 1);
+    snprintf(figure->note, sizeof figure->note, "pwrite and fdatasync of %zu bytes", b->size);
+    return ML_OK;
+}
+
+/* Synced appends of one event and of a hundred, beside synced writes of as many bytes. */
 ml_code ml_bench_append_limit(ml_bench *bench)
 {
     appending a = {.bench = bench, .batch = 1, .level = ML_DISK};
-    bare b = {.file = -1};
     ml_timer *timers = calloc(2, sizeof *timers);
+    bare *b = calloc(1, sizeof *b);
     ml_code code = ml_bench_open(bench, "append", &a.store);
-    if (code == ML_OK && timers == NULL) code = ml_error_memory(&bench->why, "latencies");
-    if (code == ML_OK) code = make_bare(bench, &b);
-    if (code == ML_OK) code = race(bench, &a, &b, timers);
-    if (code == ML_OK) {
-        ml_bench_stats_rate(bench, "limit.append", "events/s", &timers[0], 1);
-        ml_figure *figure = ml_bench_stats_rate(bench, "limit.bare", "writes/s", &timers[1], 1);
-        snprintf(figure->note, sizeof figure->note, "pwrite and fdatasync of %zu bytes", b.size);
-    }
-    if (b.file >= 0) ML_IGNORE(close(b.file) != 0); /* it is removed now */
+    bool memory = timers != NULL && b != NULL;
+    if (code == ML_OK && !memory) code = ml_error_memory(&bench->why, "latencies");
+    if (b != NULL) b->file = -1;
+    if (code == ML_OK) code = make_bare(bench, b);
+    if (code == ML_OK) code = race_batch(bench, &a, b, timers);
+    a.batch = ML_BENCH_BATCH;
+    if (code == ML_OK) code = race_batch(bench, &a, b, timers);
+    if (b != NULL && b->file >= 0) ML_IGNORE(close(b->file) != 0); /* it is removed now */
+    free(b);
     free(timers);
     code = ml_bench_close(bench, a.store, code);
     ml_bench_remove(bench, "append");

@@ -28,7 +28,8 @@ static uint8_t *put_be32(uint8_t *to, uint32_t value)
 }
 
 /* `size` letters out of the first 2^bits of an alphabet. */
-static uint8_t *put_random(uint8_t *to, size_t size, const char *letters, unsigned bits, uint64_t *dice)
+static uint8_t *put_random(uint8_t *to, size_t size, const char *letters, unsigned bits,
+                           uint64_t *dice)
 {
     uint64_t drawn = 0;
     for (size_t n = 0; n < size; n++) {
@@ -41,7 +42,8 @@ static uint8_t *put_random(uint8_t *to, size_t size, const char *letters, unsign
 
 static void make_payload(uint8_t *to, uint64_t size, uint32_t n, uint64_t *dice)
 {
-    static const char letters[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
+    static const char letters[] = "0123456789abcdefghijklmnopqrstuvwxyz"
+                                  "ABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
     const uint8_t *start = to;
     to = put_text(to, "\x86\xa2" "at\xcf");
     ml_put_be64(to, UINT64_C(1700000000000000) + n);

@@ -234,8 +234,8 @@ static ml_code write_lines(ml_bench *bench, FILE *file, uint64_t count)
         ml_unpack data = ml_unpack_from(ml_bench_data_payload(bench, n));
         ml_bytes stream = ml_bench_data_stream(name, n % (count / 10));
         ml_buf_clear(&line);
-        ml_buf_print(&line, "{\"stream\":\"%.*s\",\"type\":\"Deposited\",\"data\":", (int)stream.size,
-                     (const char *)stream.data);
+        ml_buf_print(&line, "{\"stream\":\"%.*s\",\"type\":\"Deposited\",\"data\":",
+                     (int)stream.size, (const char *)stream.data);
         good = ml_json_write(&data, &line);
         ml_buf_print(&line, "}\n");
         good = good && !line.failed && fwrite(line.data, 1, line.size, file) == line.size;
@@ -249,8 +249,8 @@ static ml_code make_file(ml_bench *bench, const char *path, uint64_t count)
     FILE *file = fopen(path, "we");
     if (file == NULL) return ml_error_disk(&bench->why, -errno, "open", path);
     ml_code code = write_lines(bench, file, count);
-    if (fclose(file) != 0 && code == ML_OK) code = ml_error_disk(&bench->why, -errno, "write", path);
-    return code;
+    bool closed = fclose(file) == 0;
+    return code != ML_OK || closed ? code : ml_error_disk(&bench->why, -errno, "write", path);
 }
 
 _Noreturn static void import_as_child(const char *dir, const char *path)
@@ -278,7 +278,8 @@ ml_code ml_bench_store_import(ml_bench *bench)
     double rate = ml_bench_stats_per_second(count, ml_bench_stats_now() - begin);
     if (code == ML_OK) {
         ml_figure *figure = ml_bench_stats_value(bench, "import", "events/s", rate);
-        snprintf(figure->note, sizeof figure->note, "%llu lines of NDJSON", (unsigned long long)count);
+        snprintf(figure->note, sizeof figure->note, "%llu lines of NDJSON",
+                 (unsigned long long)count);
     }
     ml_bench_remove(bench, "lines");
     ml_bench_remove(bench, "imported");

@@ -56,36 +56,42 @@ static ml_code open_next(ml_index *index, const ml_disk_names *names, bool *foun
     return ML_OK;
 }
 
-/* A run that is not part of the list: merged away, of another log, damaged, or half-written. */
-static void remove_strays(ml_index *index, const ml_disk_names *names)
+/* A run that is not part of the list: merged away, of another log, damaged, or half-written
+ * (then a "~" ends its name). */
+static bool is_stray(const ml_index *index, const char *name)
 {
+    uint64_t first, last;
+    if (strstr(name, ".run") == NULL) return false; /* the log's tables of offsets */
+    if (!ml_run_parse_name(name, &first, &last)) return true;
+    for (size_t n = 0; n < index->run_count; n++)
+        if (index->runs[n]->head.first == first && index->runs[n]->head.last == last) return false;
+    return true;
+}
+
+static ml_code remove_strays(ml_index *index, const ml_disk_names *names, ml_error *why)
+{
+    bool removed = false;
     for (size_t n = 0; n < names->count; n++) {
-        uint64_t first, last;
-        bool used = false;
-        bool parsed = ml_run_parse_name(names->names[n], &first, &last);
-        for (size_t i = 0; parsed && i < index->run_count; i++)
-            used = used || (index->runs[i]->head.first == first && index->runs[i]->head.last == last);
-        if (used) continue;
         char path[300];
+        if (!is_stray(index, names->names[n])) continue;
         if (snprintf(path, sizeof path, "index/%s", names->names[n]) >= (int)sizeof path) continue;
         ML_IGNORE(ml_disk_remove(index->disk, path, NULL)); /* it will be seen as a stray again */
+        removed = true;
     }
+    /* Gone for good before new events can take the positions that a stray speaks of. */
+    int refused = removed ? index->disk->ops->sync_dir(index->disk, "index") : 0;
+    return refused < 0 ? ml_error_disk(why, refused, "sync directory", "index") : ML_OK;
 }
 
 static ml_code open_runs(ml_index *index, ml_error *why)
 {
     ml_disk_names names;
-    ml_code code = ml_disk_list(index->disk, "index", ".run", &names, why);
+    ml_code code = ml_disk_list(index->disk, "index", "", &names, why);
     if (code) return code;
     bool found = true;
     while (!code && found && index->run_count < ML_INDEX_RUNS_MAX)
         code = open_next(index, &names, &found, why);
-    if (!code && !index->options.read_only) {
-        remove_strays(index, &names);
-        /* Gone for good before new events can take the positions that a stray speaks of. */
-        int refused = names.count > index->run_count ? index->disk->ops->sync_dir(index->disk, "index") : 0;
-        if (refused < 0) code = ml_error_disk(why, refused, "sync directory", "index");
-    }
+    if (!code && !index->options.read_only) code = remove_strays(index, &names, why);
     ml_disk_names_free(&names);
     return code;
 }
@@ -188,7 +194,9 @@ static void run_job(ml_job *base)
 static void drop_from(ml_index *index, size_t n)
 {
     for (size_t i = n; i < index->run_count; i++) {
-        ML_IGNORE(ml_disk_remove(index->disk, index->runs[i]->path, NULL));
+        /* Who only reads leaves the file to the writer. */
+        if (!index->options.read_only)
+            ML_IGNORE(ml_disk_remove(index->disk, index->runs[i]->path, NULL));
         ml_run_close(index->runs[i], index->disk);
     }
     index->run_count = n;

@@ -9,6 +9,8 @@
 
 /* ---- from a table --------------------------------------------------------------------------- */
 
+enum { AHEAD_SLOT = 24, AHEAD_CHUNK = 12 };
+
 ml_code ml_merge_table(ml_disk *disk, const ml_table *table, const ml_run_head *head, ml_error *why)
 {
     uint32_t *order = ml_table_sorted(table);
@@ -18,6 +20,12 @@ ml_code ml_merge_table(ml_disk *disk, const ml_table *table, const ml_run_head *
     ml_runwriter writer;
     ml_runwriter_begin(&writer, disk, &own, why);
     for (uint32_t n = 0; n < table->used; n++) {
+        /* The order of keys is none in memory: each slot, and the chunk behind it, is a cache
+         * miss, asked for while the keys before are written. (Not in a function of its own:
+         * gcc 12 takes one that only prefetches for one without effect.) */
+        if (n + AHEAD_SLOT < table->used) __builtin_prefetch(&table->slots[order[n + AHEAD_SLOT]]);
+        if (n + AHEAD_CHUNK < table->used)
+            __builtin_prefetch(table->words + table->slots[order[n + AHEAD_CHUNK]].head);
         const ml_table_slot *slot = &table->slots[order[n]];
         ml_runwriter_key(&writer, slot->key, slot->count);
         for (uint32_t at = slot->head; at != ML_CHUNK_NONE; at = table->words[at + ML_CHUNK_NEXT])

@@ -148,31 +148,53 @@ const ml_table_slot *ml_table_find(const ml_table *table, uint64_t key)
     return slot->count > 0 ? slot : NULL;
 }
 
+/* ---- in order -------------------------------------------------------------------------- */
+
+typedef struct pair {
+    uint64_t key;
+    uint32_t slot;
+} pair;
+
 static int by_key(const void *a, const void *b)
 {
-    const uint64_t *x = a, *y = b;
-    return *x < *y ? -1 : *x > *y;
+    const pair *x = a, *y = b;
+    return x->key < y->key ? -1 : x->key > y->key;
+}
+
+/* Keys are hashes, so their high bits deal them evenly onto as many buckets as there are keys,
+ * a few each: one pass instead of the 18 of a sort. `ends` has room for a bucket more. */
+static void deal(const ml_table *table, unsigned bits, uint32_t *ends, pair *pairs)
+{
+    uint32_t buckets = UINT32_C(1) << bits;
+    memset(ends, 0, (buckets + 1) * sizeof *ends);
+    for (uint32_t n = 0; n < table->slot_count; n++)
+        if (table->slots[n].count != 0) ends[(table->slots[n].key >> (64 - bits)) + 1]++;
+    for (uint32_t n = 1; n <= buckets; n++) ends[n] += ends[n - 1];
+    ML_ASSERT(ends[buckets] == table->used);
+    for (uint32_t n = 0; n < table->slot_count; n++) {
+        const ml_table_slot *slot = &table->slots[n];
+        if (slot->count != 0) pairs[ends[slot->key >> (64 - bits)]++] = (pair){slot->key, n};
+    }
 }
 
 uint32_t *ml_table_sorted(const ml_table *table)
 {
-    typedef struct {
-        uint64_t key;
-        uint32_t slot;
-    } pair;
+    unsigned bits = 1;
+    while (bits < 31 && UINT32_C(1) << bits < table->used) bits++;
+    uint32_t buckets = UINT32_C(1) << bits, from = 0;
     pair *pairs = malloc((size_t)table->used * sizeof *pairs + 1);
+    uint32_t *ends = malloc((buckets + (size_t)1) * sizeof *ends);
     uint32_t *order = malloc((size_t)table->used * sizeof *order + 1);
-    if (pairs != NULL && order != NULL) {
-        uint32_t count = 0;
-        for (uint32_t n = 0; n < table->slot_count; n++)
-            if (table->slots[n].count != 0) pairs[count++] = (pair){table->slots[n].key, n};
-        ML_ASSERT(count == table->used);
-        qsort(pairs, count, sizeof *pairs, by_key);
-        for (uint32_t n = 0; n < count; n++) order[n] = pairs[n].slot;
+    if (pairs != NULL && ends != NULL && order != NULL) {
+        deal(table, bits, ends, pairs);
+        for (uint32_t n = 0; n < buckets; from = ends[n++])
+            if (ends[n] - from > 1) qsort(pairs + from, ends[n] - from, sizeof *pairs, by_key);
+        for (uint32_t n = 0; n < table->used; n++) order[n] = pairs[n].slot;
     } else {
         free(order);
         order = NULL;
     }
+    free(ends);
     free(pairs);
     return order;
 }

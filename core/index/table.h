@@ -31,7 +31,8 @@ typedef struct ml_table {
 } ml_table;
 
 enum { ML_CHUNK_NEXT, ML_CHUNK_PREV, ML_CHUNK_USED, ML_CHUNK_CAPACITY, ML_CHUNK_DATA };
-enum { ML_CHUNK_NONE = UINT32_MAX, ML_CHUNK_MAX = 128 };
+enum { ML_CHUNK_MAX = 128 };
+#define ML_CHUNK_NONE UINT32_MAX
 
 /* Empties the table and makes it begin at `first`. */
 void ml_table_begin(ml_table *table, uint64_t first);

@@ -43,7 +43,8 @@ static ml_code mark_clean(ml_log *log, ml_error *why)
 
 ml_code ml_log_close(ml_log *log, ml_error *why)
 {
-    bool write = !log->options.read_only && !log->damaged && !atomic_load(&log->fenced);
+    /* A fenced log refuses: what was acknowledged without a sync may not be on the disk. */
+    bool write = !log->options.read_only && !log->damaged;
     ml_code code = write ? mark_clean(log, why) : ML_OK;
     ml_seal_fini(log);
     for (size_t n = 0; n < log->behind_count; n++)
@@ -268,6 +269,8 @@ static ml_code follow_roll(ml_log *log, bool *moved, ml_error *why)
 {
     char path[ML_SEGMENT_PATH];
     ml_segment *segment = NULL;
+    /* The last one has no event yet: it is the one that would be found. */
+    if (log->count > 0 && log->segments[log->count - 1]->first > log->position) return ML_OK;
     ml_segment_path(path, log->position + 1);
     ml_code code = ml_recover_header(log, path, &segment, NULL);
     if (code) return ML_OK; /* not there yet */
@@ -275,6 +278,7 @@ static ml_code follow_roll(ml_log *log, bool *moved, ml_error *why)
         ml_segment_free(segment, log->disk);
         return ml_error_set(why, ML_CORRUPT, "%s does not continue the log before it", path);
     }
+    if (log->count == 0) memcpy(log->id, segment->log, ML_LOG_ID_SIZE);
     code = ml_log_push(log, segment, why);
     if (code) {
         ml_segment_free(segment, log->disk);

@@ -21,7 +21,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "../base/limits.h"
 #include "inside.h"
+
+enum { SEGMENT_RECORDS_MAX = ML_SEGMENT_BYTES_MAX / (ML_RECORD_HEADER + ML_RECORD_MIN) };
 
 typedef struct recovery {
     ml_log *log;
@@ -73,6 +76,11 @@ static ml_code check_chain(const ml_segment *before, const ml_segment *segment, 
                             "between %s (segment %" PRIu64 ") and %s (segment %" PRIu64
                             ") segments are missing: restore them from a backup",
                             before->path, before->number, segment->path, segment->number);
+    /* A header that promises what no file can hold would cost memory for every such record. */
+    if (segment->first - before->first > SEGMENT_RECORDS_MAX)
+        return ml_error_set(why, ML_CORRUPT,
+                            "%s cannot hold all positions up to %s; was one of them renamed?",
+                            before->path, segment->path);
     return ML_OK;
 }
 
@@ -201,10 +209,12 @@ static ml_code walk_all(recovery *r, ml_error *why)
     size_t start = 0;
     for (size_t n = 0; r->marked && n < log->count; n++)
         if (log->segments[n]->sequence <= r->mark.durable + 1) start = n;
-    for (size_t n = 0; n + 1 < log->count; n++) {
-        take_footer(r, n);
-        if (n < start) log->segments[n]->count = (uint32_t)(log->segments[n + 1]->first - log->segments[n]->first);
-    }
+    for (size_t n = 0; n + 1 < log->count; n++) take_footer(r, n);
+    /* One without its footer will be sealed: only what was looked at, frame by frame, may be. */
+    for (size_t n = 0; n < start; n++)
+        if (!atomic_load(&log->segments[n]->synced)) start = n;
+    for (size_t n = 0; n < start; n++)
+        log->segments[n]->count = (uint32_t)(log->segments[n + 1]->first - log->segments[n]->first);
     for (r->stop = start; r->stop < log->count; r->stop++) {
         ml_code code = walk_segment(r, log->segments[r->stop], why);
         if (code) return code;
@@ -390,6 +400,12 @@ static ml_code rewrite_unsynced(recovery *r, ml_error *why)
 
 /* ---- ready to write ------------------------------------------------------------------------------ */
 
+static ml_code sync_dir(ml_log *log, const char *path, ml_error *why)
+{
+    int refused = log->disk->ops->sync_dir(log->disk, path);
+    return refused < 0 ? ml_error_disk(why, refused, "sync directory", path) : ML_OK;
+}
+
 static ml_code take_writer(recovery *r, ml_error *why)
 {
     ml_log *log = r->log;
@@ -399,6 +415,9 @@ static ml_code take_writer(recovery *r, ml_error *why)
         if (code) return code;
     }
     ml_code code = ml_disk_size(log->disk, log->file, active->path, &log->size, why);
+    /* An earlier process may have been killed between giving a segment its name and this; the
+     * WATERMARK may not speak of a segment that can still vanish. */
+    if (!code) code = sync_dir(log, "log", why);
     if (code) return code;
     log->active = active;
     log->offset = r->walk.offset;
@@ -415,23 +434,17 @@ static ml_code take_writer(recovery *r, ml_error *why)
     /* From here on the log is not cleanly closed, and that is on the disk before a frame is. */
     code = ml_watermark_write(log->disk, log->mark_file, &log->mark, why);
     if (!code) code = ml_disk_sync(log->disk, log->mark_file, ML_WATERMARK_PATH, why);
-    int refused = code ? 0 : log->disk->ops->sync_dir(log->disk, ".");
-    return refused < 0 ? ml_error_disk(why, refused, "sync directory", log->disk->root) : code;
+    return code ? code : sync_dir(log, ".", why);
 }
 
 /* A crash may have come between leaving a segment and its footer. */
-static ml_code seal_again(ml_log *log, ml_error *why)
+static void seal_again(ml_log *log)
 {
     for (size_t n = 0; n + 1 < log->count; n++) {
         ml_segment *segment = log->segments[n], *after = log->segments[n + 1];
         if (atomic_load(&segment->synced)) continue;
-        if (segment->offsets == NULL) {
-            ml_code code = ml_offsets_rebuild(log, segment, false, why);
-            if (code) return code;
-        }
         ml_seal_start(log, segment, after->sequence - 1, after->previous);
     }
-    return ML_OK;
 }
 
 static ml_code create_first(recovery *r, ml_error *why)
@@ -485,7 +498,8 @@ static ml_code finish(recovery *r, bool torn, ml_error *why)
     if (!code && torn) code = cut_tail(r, why);
     if (!code && torn) code = rewrite_unsynced(r, why);
     if (!code) code = take_writer(r, why);
-    return code ? code : seal_again(log, why);
+    if (!code) seal_again(log);
+    return code;
 }
 
 static ml_code recover(recovery *r, ml_error *why)

@@ -205,8 +205,8 @@ static uint64_t seal_frame(ml_log *log, ml_group *group, ml_frame *frame)
 ml_code ml_log_write(ml_log *log, ml_group *group, ml_error *why)
 {
     ML_ASSERT(group->count > 0);
-    ML_ASSERT(group->first == log->next);
     if (atomic_load(&log->fenced)) return refuse_fenced(why);
+    ML_ASSERT(group->first == log->next);
     uint64_t need = ml_align8(group->bytes.size) + ML_FRAME_TRAILER;
     bool fits = log->offset + need + ML_SEGMENT_FOOTER <= log->size;
     /* A segment is named by its first record, so one without any is not left: it grows. */

@@ -194,9 +194,8 @@ static ml_code check_expected(ml_store *store, const ml_proposal *proposal, seen
 static ml_code check_condition(ml_store *store, const ml_proposal *proposal, ml_error *why)
 {
     if (proposal->condition == NULL) return ML_OK;
-    uint64_t position = 0;
-    ml_code code = ml_finder_first(store, proposal->condition, proposal->after + 1, store->next - 1,
-                                   &position, why);
+    uint64_t position = 0, from = proposal->after < UINT64_MAX ? proposal->after + 1 : UINT64_MAX;
+    ml_code code = ml_finder_first(store, proposal->condition, from, store->next - 1, &position, why);
     if (code == ML_NOT_FOUND) return ML_OK;
     if (code) return code;
     return ml_error_set(why, ML_CONDITION_FAILED,
@@ -264,6 +263,7 @@ static ml_code stage_event(ml_store *store, const ml_write *write, uint64_t stre
         if (code) return code;
         stamp.id = id;
     }
+    ml_window_prefetch(&store->window, stamp.id); /* the encoding hides its cache miss */
     ml_group *group = &store->filling->group;
     uint8_t *to = ml_group_record(group, ml_event_bound(write->stream, draft));
     if (to == NULL) return ml_error_memory(why, "an append");

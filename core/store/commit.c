@@ -292,7 +292,7 @@ ml_code ml_commit_append(ml_store *store, const ml_proposal *proposal, ml_receip
     if (receipt != NULL) *receipt = entry.receipt;
     if (entry.receipt.duplicate) {
         /* As durable as asked for now, whatever the first append asked for. */
-        if (!store->lazy) empty(batch);
+        if (!something_staged(store)) empty(batch);
         return ml_commit_flush(store, proposal->durability);
     }
     if (proposal->durability == ML_MEMORY && ml_group_size(&batch->group) < ML_LAZY_BYTES) {

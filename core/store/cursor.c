@@ -103,7 +103,7 @@ ml_code ml_cursor_subscribe(ml_store *store, const ml_selection *selection, uint
     ml_code code = new_cursor(store, selection, out);
     if (code) return code;
     (*out)->follow = true;
-    (*out)->next = after + 1;
+    (*out)->next = after < UINT64_MAX ? after + 1 : UINT64_MAX;
     (*out)->scanned = after;
     return ML_OK;
 }
@@ -234,14 +234,16 @@ ml_code ml_cursor_poll(ml_cursor *cursor, ml_event *event)
 {
     if (!cursor->follow)
         return ml_error_set(&cursor->store->why, ML_BAD_REQUEST, "ml_poll is for subscriptions; use ml_next");
-    if (cursor->at == cursor->count && cursor->next > cursor->to) {
+    for (;;) {
+        ml_code code = ml_cursor_next(cursor, event);
+        if (code != ML_END) return code;
         /* Everything known was given: look whether there is more. */
-        ml_code code = ml_store_catch_up(cursor->store);
+        code = ml_store_catch_up(cursor->store);
         if (code) return code;
         uint64_t position = ml_log_position(cursor->store->log);
-        if (position > cursor->to) cursor->to = position;
+        if (position <= cursor->to) return ML_END;
+        cursor->to = position;
     }
-    return ml_cursor_next(cursor, event);
 }
 
 ml_store *ml_cursor_store(const ml_cursor *cursor) { return cursor->store; }

@@ -80,16 +80,24 @@ static ml_code is_repeat(ml_store *store, const ml_proposal *proposal, uint64_t 
     return ML_OK;
 }
 
-/* Where the stream's event after the expected revision stands: that is where a retry of an
- * append with an expected revision finds itself. 0 if there is none. */
-static ml_code find_after_expected(ml_store *store, const ml_write *write, uint64_t *position, ml_error *why)
+/* Where a retry of any age finds the first: the event behind an expected revision stands where
+ * that write put it, and the writes before it stand before. 0 if no write expects one. */
+static ml_code find_after_expected(ml_store *store, const ml_proposal *proposal, uint64_t *position,
+                                   ml_error *why)
 {
+    uint64_t before = 0;
     *position = 0;
-    if (write->expected < 0 && write->expected != ML_NO_STREAM) return ML_OK;
-    uint64_t revision = write->expected == ML_NO_STREAM ? 0 : (uint64_t)write->expected + 1;
-    ml_code code = ml_finder_revision(store, write->stream, revision, store->next - 1, position, why);
-    if (code == ML_NOT_FOUND) *position = 0;
-    return code == ML_NOT_FOUND ? ML_OK : code;
+    for (size_t n = 0; n < proposal->count; n++) {
+        const ml_write *write = &proposal->writes[n];
+        if (write->expected >= 0 || write->expected == ML_NO_STREAM) {
+            uint64_t revision = write->expected == ML_NO_STREAM ? 0 : (uint64_t)write->expected + 1;
+            ml_code code = ml_finder_revision(store, write->stream, revision, store->next - 1, position, why);
+            *position = !code && *position > before ? *position - before : 0;
+            return code == ML_NOT_FOUND ? ML_OK : code;
+        }
+        before += write->count;
+    }
+    return ML_OK;
 }
 
 static ml_code fill_receipt(ml_store *store, const ml_proposal *proposal, uint64_t first, ml_entry *entry,
@@ -114,12 +122,11 @@ static ml_code fill_receipt(ml_store *store, const ml_proposal *proposal, uint64
 ml_code ml_repeat_find(ml_store *store, const ml_proposal *proposal, bool expected_failed,
                            ml_entry *entry, ml_error *why)
 {
-    const ml_write *write = &proposal->writes[0];
-    const uint8_t *id = write->events[0].id;
+    const uint8_t *id = proposal->writes[0].events[0].id;
     if (id == NULL) return ML_OK;
     uint64_t position = ml_window_find(&store->window, id);
     if (position == 0 && expected_failed) {
-        ml_code code = find_after_expected(store, write, &position, why);
+        ml_code code = find_after_expected(store, proposal, &position, why);
         if (code) return code;
     }
     if (position == 0) return ML_OK;

@@ -78,7 +78,7 @@ ml_code ml_streams_list(ml_store *store, ml_bytes category, ml_bytes prefix, uin
     listing l = {store, category, prefix, begins_with_dollar(category) || begins_with_dollar(prefix), each, context};
     uint64_t key = category.size > 0 ? ml_key_of(store->seed, ML_KEY_BEGUN_CATEGORY, category)
                                      : ml_key_of(store->seed, ML_KEY_BEGUN, (ml_bytes){"", 0});
-    bool more = true;
+    bool more = after < UINT64_MAX;
     for (size_t count = ROOM; more && count == ROOM;) {
         ml_code code = page(store, key, after, positions, ROOM, &count);
         for (size_t n = 0; !code && more && n < count; n++) code = tell(&l, positions[n], &more);

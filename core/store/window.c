@@ -61,6 +61,11 @@ static bool grow(ml_window *window)
     return true;
 }
 
+void ml_window_prefetch(const ml_window *window, const uint8_t *id)
+{
+    if (window->capacity > 0) __builtin_prefetch(&window->newest[hash(id) & (window->capacity - 1)], 1);
+}
+
 bool ml_window_add(ml_window *window, const uint8_t *id)
 {
     uint64_t count = window->last + 1 - window->first;

@@ -33,6 +33,9 @@ void ml_window_free(ml_window *window);
 /* Empties the window; the next id is that of position `next`. */
 void ml_window_clear(ml_window *window, uint64_t next);
 
+/* Starts loading what ml_window_add of this id will touch. */
+void ml_window_prefetch(const ml_window *window, const uint8_t *id);
+
 /* Adds the id of the event behind the last one. False if memory is refused. */
 ML_MUST_USE bool ml_window_add(ml_window *window, const uint8_t *id);
 

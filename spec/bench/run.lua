@@ -23,7 +23,7 @@ end
 
 --- Runs a measuring program and notes its figures under the name of who was measured.
 local function measure(who, command)
-  io.stderr:write("\r\27[K", command:sub(1, 78))
+  io.stderr:write(command, "\n")
   local pipe = assert(io.popen(command))
   local text = pipe:read "a"
   if not pipe:close() then error("failed: " .. command, 0) end
@@ -74,9 +74,10 @@ local function median(name)
   return (list[(#list + 1) // 2] + list[#list // 2 + 1]) / 2
 end
 
---- What was asked for: at least (or at most) `factor` times another figure, or a number.
+--- What was asked for: at least (or at most) so many times another figure, or a number;
+-- `from`: with that many events, because preallocated files are a share of each.
 local targets = {
-  { "limit.append", least = 0.9, of = "moonlog limit.bare" },
+  { "limit.append.1", least = 0.9, of = "moonlog limit.bare.1" },
   { "append.disk.1", least = 1, of = "sqlite append.disk.1" },
   { "append.disk.100", least = 2, of = "sqlite append.disk.100" },
   { "fill", least = 2, of = "lmdb fill" },
@@ -93,7 +94,7 @@ local targets = {
   { "open.warm", most = 100000 },
   { "open.cold", most = 100000 },
   { "rss", most = 256 * 1024 },
-  { "size", most = 256 + 120 },
+  { "size", most = 256 + 120, from = 10000000 },
 }
 
 local function judge(target)
@@ -129,11 +130,14 @@ end
 local function show_targets()
   print(("\n%d events, %d rounds, medians\n"):format(events, rounds))
   print(("%-26s %12s   %-44s %12s %7s"):format("figure", "value", "wanted", "that is", "ratio"))
-  local short = 0
+  local met, judged = 0, 0
   for _, target in ipairs(targets) do
-    if not judge(target) then short = short + 1 end
+    if events >= (target.from or 0) then
+      judged = judged + 1
+      if judge(target) then met = met + 1 end
+    end
   end
-  print(("\n%d of %d targets met"):format(#targets - short, #targets))
+  print(("\n%d of %d targets met"):format(met, judged))
 end
 
 -- ---- the whole -------------------------------------------------------------------------
@@ -143,7 +147,6 @@ local function run()
   dir = assert(pipe:read "l", "mktemp gave no directory")
   pipe:close()
   for _ = 1, rounds do round() end
-  io.stderr:write "\r\27[K"
   show_all()
   show_targets()
 end

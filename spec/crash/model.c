@@ -23,8 +23,18 @@ ml_bytes ml_model_stream(unsigned n) { return text(streams[n]); }
 ml_bytes ml_model_type(unsigned n) { return text(types[n]); }
 ml_bytes ml_model_tag(unsigned n) { return text(tags[n]); }
 
+typedef struct ml_model_block {
+    struct ml_model_block *next;
+    size_t used;
+    uint8_t bytes[1 << 16];
+} ml_model_block;
+
 void ml_model_free(ml_model *model)
 {
+    for (ml_model_block *block = model->blocks, *next; block != NULL; block = next) {
+        next = block->next;
+        free(block);
+    }
     free(model->events);
     *model = (ml_model){0};
 }
@@ -41,6 +51,44 @@ static bool wrong(ml_model *model, const char *format, ...)
 
 /* ---- making events ---------------------------------------------------------------------- */
 
+/* Bytes that stay where they are for as long as the model. */
+static uint8_t *take(ml_model *model, size_t size)
+{
+    ml_model_block *block = model->blocks;
+    if (block == NULL || sizeof block->bytes - block->used < size) {
+        block = malloc(sizeof *block);
+        ML_ASSERT(block != NULL);
+        block->next = model->blocks;
+        block->used = 0;
+        model->blocks = block;
+    }
+    block->used += size;
+    return block->bytes + block->used - size;
+}
+
+/* A MessagePack str of small letters. */
+static const uint8_t *make_data(ml_model *model, size_t size)
+{
+    ml_dice dice = {model->serial * 31};
+    uint8_t *data = take(model, size);
+    size_t at = 0;
+    data[at++] = 0xda;
+    data[at++] = (uint8_t)((size - 3) >> 8);
+    data[at++] = (uint8_t)(size - 3);
+    while (at < size) {
+        uint64_t number = ml_dice_roll(&dice);
+        for (size_t n = 0; n < 8 && at < size; n++, number >>= 8) data[at++] = (uint8_t)('a' + (number & 15));
+    }
+    return data;
+}
+
+static const uint8_t *make_id(ml_model *model)
+{
+    ml_dice dice = {model->serial};
+    uint64_t number[2] = {ml_dice_roll(&dice), ml_dice_roll(&dice)};
+    return memcpy(take(model, sizeof number), number, sizeof number);
+}
+
 ml_model_event *ml_model_add(ml_model *model, unsigned stream, unsigned type, unsigned tag_bits,
                              size_t size)
 {
@@ -51,18 +99,15 @@ ml_model_event *ml_model_add(ml_model *model, unsigned stream, unsigned type, un
         model->events = realloc(model->events, model->capacity * sizeof *model->events);
         ML_ASSERT(model->events != NULL);
     }
+    model->serial++;
     ml_model_event *event = &model->events[model->count];
-    *event = (ml_model_event){.stream = (uint8_t)stream,
+    *event = (ml_model_event){.id = make_id(model),
+                              .data = make_data(model, size),
+                              .stream = (uint8_t)stream,
                               .type = (uint8_t)type,
                               .tags = (uint8_t)tag_bits,
                               .size = (uint16_t)size,
-                              .serial = ++model->serial,
                               .revision = (uint64_t)(ml_model_revision(model, stream, model->count) + 1)};
-    ml_dice dice = {event->serial};
-    for (size_t n = 0; n < ML_ID_SIZE; n += 8) {
-        uint64_t number = ml_dice_roll(&dice);
-        memcpy(event->id + n, &number, sizeof number);
-    }
     model->count++;
     return event;
 }
@@ -75,26 +120,10 @@ void ml_model_cut(ml_model *model, size_t count)
     if (model->durable > count) model->durable = count;
 }
 
-/* A MessagePack str of small letters. */
-static void make_data(const ml_model_event *event, uint8_t *to)
-{
-    ml_dice dice = {event->serial * 31};
-    size_t at = 0;
-    to[at++] = 0xda;
-    to[at++] = (uint8_t)((event->size - 3) >> 8);
-    to[at++] = (uint8_t)(event->size - 3);
-    while (at < event->size) {
-        uint64_t number = ml_dice_roll(&dice);
-        for (size_t n = 0; n < 8 && at < event->size; n++, number >>= 8)
-            to[at++] = (uint8_t)('a' + (number & 15));
-    }
-}
-
 void ml_model_draft(const ml_model_event *event, ml_model_room *room, ml_draft *draft)
 {
-    make_data(event, room->data);
     *draft = (ml_draft){.type = ml_model_type(event->type),
-                        .data = {room->data, event->size},
+                        .data = {event->data, event->size},
                         .tags = room->tags,
                         .id = event->id,
                         .schema = 1 + event->type};
@@ -147,13 +176,11 @@ static bool check_event(ml_model *model, const ml_event *event)
     if (event->position < 1 || n >= model->count)
         return wrong(model, "position %" PRIu64 " was never written", event->position);
     const ml_model_event *wanted = &model->events[n];
-    uint8_t data[ML_MODEL_DATA_MAX];
-    make_data(wanted, data);
     bool good = same(event->stream, ml_model_stream(wanted->stream)) &&
                 same(event->type, ml_model_type(wanted->type)) &&
                 event->revision == wanted->revision && event->schema == 1u + wanted->type &&
                 memcmp(event->id, wanted->id, ML_ID_SIZE) == 0 && !event->has_occurred &&
-                same(event->data, (ml_bytes){data, wanted->size}) &&
+                same(event->data, (ml_bytes){wanted->data, wanted->size}) &&
                 same_tags(wanted, event->tags);
     return good || wrong(model, "the event at position %" PRIu64 " is not the one written there: "
                                 "%.*s/%" PRIu64 " instead of %s/%" PRIu64,

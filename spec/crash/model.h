@@ -29,12 +29,11 @@ enum {
 };
 
 typedef struct ml_model_event {
-    uint8_t id[ML_ID_SIZE];
+    const uint8_t *id, *data; /* in the model's blocks, where they stay */
     uint8_t stream, type;
     uint8_t tags;     /* a bit for each */
     bool last;        /* of its append */
     uint16_t size;    /* of the data */
-    uint64_t serial;  /* what the id and the data are made of */
     uint64_t revision;
 } ml_model_event;
 
@@ -42,7 +41,8 @@ typedef struct ml_model {
     ml_model_event *events;
     size_t capacity;
     size_t count, visible, durable;
-    uint64_t serial; /* of the last event ever made */
+    uint64_t serial; /* of the last event ever made: what its id and data are made of */
+    struct ml_model_block *blocks;
     char why[ML_MODEL_WHY];
 } ml_model;
 
@@ -61,9 +61,8 @@ ml_model_event *ml_model_add(ml_model *model, unsigned stream, unsigned type, un
 /* Takes the last events back, so that `count` are left: they were refused. */
 void ml_model_cut(ml_model *model, size_t count);
 
-/* What the store is handed. The draft borrows from `room`. */
+/* What the store is handed. The draft borrows `room` and what the event points at. */
 typedef struct ml_model_room {
-    uint8_t data[ML_MODEL_DATA_MAX];
     ml_bytes tags[ML_MODEL_TAGS];
 } ml_model_room;
 void ml_model_draft(const ml_model_event *event, ml_model_room *room, ml_draft *draft);

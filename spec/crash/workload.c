@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "../../core/base/disk_faulty.h"
-#include "../../core/base/disk_sim.h"
 #include "../../core/store/store.h"
 
 static void wrong(ml_play *play, const char *format, ...) ML_FORMAT(2, 3);
@@ -87,20 +86,47 @@ static void close_store(ml_play *play)
     play->refusals++;
 }
 
+static void watch(ml_play *play, bool on)
+{
+    if (play->hook != NULL) ml_disk_sim_on_op(play->disk, on ? play->hook : NULL, play->hook_context);
+}
+
+/* What the disk holds that was found: from here on, every further crash gives just that. */
+static void learn(ml_play *play)
+{
+    ml_options options = ml_play_options(play->workload);
+    ml_code code;
+    ml_stats stats = {0};
+    size_t found = 0;
+    ml_store *store = ml_play_open(play->cut, &options, &code);
+    if (!code) code = ml_get_stats(store, &stats);
+    if (code || stats.damaged) wrong(play, "TORN-AS-CORRUPT or refused: opening gives %s", ml_why(store));
+    else if (!ml_model_check(&play->model, store, play->cut_durable, &found)) wrong(play, "%s", play->model.why);
+    ML_IGNORE(ml_close(store)); /* the disk is thrown away */
+    ml_model_cut(&play->model, found);
+    play->model.visible = play->model.durable = found;
+}
+
 /* The power has gone in a call of this step: the play goes on with the disk that is left. */
 static void follow_cut(ml_play *play)
 {
-    ml_disk_sim_on_op(play->disk, NULL, NULL);
+    watch(play, false);
     ML_IGNORE(ml_close(play->store)); /* on a disk that is no more */
     play->store = NULL;
     ml_disk_sim_crash_into(play->cut, &(ml_disk_sim_fate){0}, play->disk);
     play->model.count = play->cut_count;
-    play->model.visible = play->model.durable = play->cut_durable;
+    play->submitted = play->answered = 0;
+    learn(play);
+    ml_disk_free(play->cut);
+    play->cut = NULL;
+    watch(play, true);
+    if (!play->wrong) open_store(play, play->model.durable);
 }
 
-/* Between two steps. */
+/* Between two steps. False if there is no going on. */
 static bool next(ml_play *play)
 {
+    while (play->cut != NULL && !play->wrong) follow_cut(play);
     play->step++;
     return !done(play);
 }
@@ -181,8 +207,6 @@ static void propose(ml_play *play, const plan *want, proposal *made)
         play->writes[w] = (ml_write){ml_model_stream(stream), expected, &play->drafts[first], events - first};
     }
     model->events[model->count - 1].last = true;
-    /* Drafts borrow their ids, and the list of events may have moved. */
-    for (unsigned n = 0; n < events; n++) play->drafts[n].id = model->events[made->before + n].id;
 }
 
 /* What is refused was never handed over, as far as the history goes. */
@@ -231,7 +255,7 @@ static void take_refusal(ml_play *play, const proposal *made, ml_code code)
     if (strlen(why) < strlen(ml_code_name(code)) + 4) wrong(play, "%s comes without a sentence", ml_code_name(code));
     if (code == made->verdict) return;
     if (code == ML_NO_SPACE && (play->full || play->faults)) {
-        ml_model_cut(model, model->visible);
+        ml_model_cut(model, made->before);
     } else if (play->faults && code == ML_STORE_FAILED) {
         reopen_failed(play);
     } else if (play->faults && code != ML_WRONG_EXPECTED_REVISION && code != ML_CONDITION_FAILED &&
@@ -290,7 +314,7 @@ static void settled(void *context, ml_code code, const ml_receipt *receipt, cons
 
 static void submit(ml_play *play, const plan *want)
 {
-    if (done(play) || play->submitted == ML_PLAY_PENDING) return;
+    if (play->cut != NULL || done(play) || play->submitted == ML_PLAY_PENDING) return;
     proposal made;
     propose(play, want, &made);
     take_back(play, &made);
@@ -371,6 +395,27 @@ static void retry(ml_play *play, size_t back)
     }
 }
 
+/* A second writer is kept out. */
+static void lock_out(ml_play *play)
+{
+    if (!next(play)) return;
+    ml_options options = ml_play_options(play->workload);
+    ml_code code;
+    ml_store *second = ml_play_open(play->disk, &options, &code);
+    if (code != ML_LOCKED && !play->faults) wrong(play, "a second writer gets %s", ml_why(second));
+    if (code == ML_OK) wrong(play, "a second writer gets in");
+    ML_IGNORE(ml_close(second)); /* it was never open */
+}
+
+/* What was submitted and not settled is not read. */
+static void peek(ml_play *play)
+{
+    if (play->cut != NULL || done(play) || play->faults) return;
+    size_t found;
+    if (!ml_model_check(&play->model, play->store, play->model.visible, &found)) wrong(play, "%s", play->model.why);
+    else if (found > play->model.visible) wrong(play, "UNSETTLED: %zu events are read, %zu are acknowledged", found, play->model.visible);
+}
+
 /* Everything by index, too. */
 static void look(ml_play *play)
 {
@@ -416,6 +461,8 @@ static ml_durability any_level(ml_play *play)
     unsigned die = ml_dice_below(&play->dice, play->faults ? 4 : 5);
     return die < 2 ? ML_OS : die < 4 ? ML_DISK : ML_MEMORY;
 }
+
+static ml_durability disk_or_os(ml_play *play) { return ml_dice_one_in(&play->dice, 2) ? ML_OS : ML_DISK; }
 
 static void steps_single(ml_play *play)
 {
@@ -492,6 +539,7 @@ static void steps_pipeline(ml_play *play)
                                  .expected = kind < 3 ? RIGHT : kind == 3 ? WRONG : 0,
                                  .condition = kind == 4 ? WRONG : 0});
         }
+        peek(play);
         settle(play);
     }
     look(play);
@@ -503,6 +551,7 @@ static void steps_reopen(ml_play *play)
         for (unsigned i = 0; i < 6; i++)
             append(play, &(plan){.events = 3, .size_min = 20, .size_max = 900, .durability = any_level(play)});
         reopen(play);
+        lock_out(play);
         /* As far back as the window promises, and the newest. */
         retry(play, play->workload->window_events - 1);
         retry(play, ml_dice_below(&play->dice, 4));
@@ -523,7 +572,7 @@ static void steps_full(ml_play *play)
 {
     for (unsigned n = 0; n < 3; n++) {
         for (unsigned i = 0; i < 5; i++)
-            append(play, &(plan){.events = 3, .size_min = 100, .size_max = 1200, .durability = any_level(play) % ML_MEMORY});
+            append(play, &(plan){.events = 3, .size_min = 100, .size_max = 1200, .durability = disk_or_os(play)});
         set_space(play, ml_dice_below(&play->dice, 2) * ml_dice_below(&play->dice, 9000));
         for (unsigned i = 0; i < 8; i++) {
             if (i % 3 == 2) {
@@ -567,19 +616,19 @@ const ml_workload *ml_workload_find(const char *name)
 
 void ml_play_run(ml_play *play)
 {
+    watch(play, true);
     open_store(play, 0);
-    for (;;) {
-        if (!play->wrong && !play->over) play->workload->steps(play);
-        if (play->cut == NULL) close_store(play);
-        if (play->cut == NULL) return;
-        follow_cut(play);
-        return;
-    }
+    play->workload->steps(play);
+    do {
+        if (next(play)) close_store(play);
+    } while (play->cut != NULL && !play->wrong);
+    watch(play, false);
+    if (play->store != NULL) ML_IGNORE(ml_close(play->store)); /* failed already */
+    play->store = NULL;
 }
 
 void ml_play_free(ml_play *play)
 {
-    if (play->store != NULL) ML_IGNORE(ml_close(play->store));
-    play->store = NULL;
+    ml_disk_free(play->cut);
     ml_model_free(&play->model);
 }

@@ -14,7 +14,7 @@
 #ifndef ML_CRASH_WORKLOAD_H
 #define ML_CRASH_WORKLOAD_H
 
-#include "../../core/base/disk.h"
+#include "../../core/base/disk_sim.h"
 #include "model.h"
 
 typedef struct ml_play ml_play;
@@ -37,9 +37,13 @@ struct ml_play {
     ml_dice dice;
     bool faults;    /* calls may fail: errors are answers too */
 
-    /* Set by a hook when the power goes, in the middle of a call: the disk that is found. */
+    /* Watches the simulated disk while the store works on it. It may cut the power in the
+     * middle of a call: then `cut` is the disk that is found, and the play goes on with it
+     * before the next step. */
+    ml_disk_sim_hook hook;
+    void *hook_context;
     ml_disk *cut;
-    size_t cut_count, cut_durable;
+    size_t cut_count, cut_durable; /* of the model, at that moment */
 
     ml_model model;
     ml_store *store;

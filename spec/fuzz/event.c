@@ -61,7 +61,8 @@ static void write_again(const ml_event *event, const ml_draft *draft)
     ML_ASSERT(ml_event_decode((ml_bytes){bytes, size}, &again));
     ML_ASSERT(again.position == event->position && again.revision == event->revision);
     ML_ASSERT(again.time == event->time && again.schema == event->schema);
-    ML_ASSERT(ml_bytes_equal(again.stream, event->stream) && ml_bytes_equal(again.type, event->type));
+    ML_ASSERT(ml_bytes_equal(again.stream, event->stream));
+    ML_ASSERT(ml_bytes_equal(again.type, event->type));
     ML_ASSERT(ml_bytes_equal(again.data, event->data) && ml_bytes_equal(again.meta, event->meta));
     ML_ASSERT(memcmp(again.id, event->id, ML_ID_SIZE) == 0);
     ML_ASSERT(again.has_occurred == event->has_occurred && again.occurred == event->occurred);

@@ -69,11 +69,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ml_fuzz_input input = {data, size};
     uint8_t flags = ml_fuzz_byte(&input);
     ml_bytes rest = ml_fuzz_take(&input, size);
-    uint8_t *bytes = malloc(rest.size + 1); /* its own block: reading behind it is seen */
+    uint8_t *bytes = calloc(1, rest.size > 0 ? rest.size : 1); /* reading behind it is seen */
     ML_ASSERT(bytes != NULL);
     if (rest.size > 0) memcpy(bytes, rest.data, rest.size);
-    bytes = realloc(bytes, rest.size > 0 ? rest.size : 1);
-    ML_ASSERT(bytes != NULL);
     ml_fuzz_chain chain = {.sequence = 1, .position = 1, .salt = SALT, .place = flags & PLACE};
     for (uint64_t at = 0; flags & REPAIR && at < rest.size;) {
         uint64_t frame = ml_fuzz_repair_frame(bytes + at, rest.size - at, &chain);

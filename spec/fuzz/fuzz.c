@@ -65,8 +65,7 @@ ml_bytes ml_fuzz_golden(const char *path)
         size_t size;
     } files[GOLDEN_MAX];
     size_t n = 0;
-    while (n < GOLDEN_MAX && files[n].path[0] != 0 && strcmp(files[n].path, path) != 0) n++;
-    ML_ASSERT(n < GOLDEN_MAX);
+    while (n < GOLDEN_MAX - 1 && files[n].path[0] != 0 && strcmp(files[n].path, path) != 0) n++;
     if (files[n].path[0] == 0) {
         char whole[256];
         snprintf(whole, sizeof whole, GOLDEN "%s", path);
@@ -130,15 +129,16 @@ uint64_t ml_fuzz_repair_frame(uint8_t *at, uint64_t left, ml_fuzz_chain *chain)
     if (chain->place) frame.count = count;
     frame.body_crc = body_crc(at + ML_FRAME_HEADER, body, used);
     ml_frame_encode(&frame, chain->salt, at);
-    chain->sequence = frame.sequence + 1;
-    chain->position = frame.first + frame.count;
+    chain->sequence++;
+    chain->position += count;
     chain->previous = frame.crc;
     return ml_frame_size(&frame);
 }
 
 /* ---- disks ------------------------------------------------------------------------------ */
 
-static const ml_disk_sim_options disk_options = {.files = DISK_FILES, .file_bytes = DISK_FILE_BYTES};
+static const ml_disk_sim_options disk_options = {.files = DISK_FILES,
+                                                 .file_bytes = DISK_FILE_BYTES};
 
 ml_disk *ml_fuzz_disk(void)
 {

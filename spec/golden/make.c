@@ -145,7 +145,8 @@ static void append_ledger(void)
         uint8_t data[128] = {0xd9, 120};
         memset(data + 2, (int)('a' + n % 26), 120);
         ml_bytes name = {stream, (size_t)snprintf(stream, sizeof stream, "ledger-%u", n % 5)};
-        ml_draft draft = {.type = ML_STR("Line"), .data = {data, 122}, .tags = &tags[n % 2], .tag_count = 1};
+        ml_draft draft = {
+            .type = ML_STR("Line"), .data = {data, 122}, .tags = &tags[n % 2], .tag_count = 1};
         ml_write write = {.stream = name, .expected = ML_ANY, .events = &draft, .count = 1};
         append(&write, 1, n % 16 == 7 ? ML_OS : ML_DISK);
     }

@@ -30,6 +30,8 @@ static ml_disk *disk_at(lua_State *L, int index)
     return ((box *)luaL_checkudata(L, index, META))->disk;
 }
 
+ml_disk *ml_coretest_disk(lua_State *L, int index) { return disk_at(L, index); }
+
 /* A box for a disk to come; what it stands on (at `below`, or 0) stays alive with it. */
 static box *push_box(lua_State *L, int below)
 {
