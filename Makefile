@@ -31,7 +31,7 @@ SHARED := -shared -Wl,-z,nodelete
 
 # ---- dependencies: Debian packages, asked for only when one is missing -----------------
 NEED_build := gcc libc6-dev pkg-config lua5.4 liblua5.4-dev libmsgpack-dev libxxhash-dev libssl-dev libuv1-dev
-NEED_test := lua-busted
+NEED_test := lua-busted python3 python3-msgpack python3-pynvim neovim nodejs
 NEED_lint := clang clang-format cppcheck lua-check
 NEED_fuzz := clang libclang-rt-14-dev
 NEED_bench := libsqlite3-dev liblmdb-dev
@@ -48,7 +48,7 @@ endef
 # ---- what is built ----------------------------------------------------------------------
 CORE := $(sort $(wildcard core/*.c core/base/*.c core/log/*.c core/index/*.c core/store/*.c))
 SCRIPT := $(sort $(wildcard core/script/*.c))
-CLI := $(sort $(wildcard core/cli/*.c core/server/*.c))
+CLI := $(sort $(wildcard core/cli/*.c core/server/*.c)) core/script/config.c
 COREOBJ := $(CORE:%.c=$(OUT)/obj/%.o)
 CLIOBJ := $(CLI:%.c=$(OUT)/obj/%.o)
 SCRIPTOBJ := $(SCRIPT:%.c=$(OUT)/obj/%.o)
@@ -70,7 +70,7 @@ $(OUT)/obj/%.o: %.c Makefile
 	$(call quiet,CC $<)$(CC) $(CFLAGS) $(if $(filter core/script/% spec/support/%,$<),$(LUA_CFLAGS)) -MMD -MP -c -o $@ $<
 
 $(OUT)/moonlog: $(COREOBJ) $(CLIOBJ)
-	$(call quiet,LD $@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -luv
+	$(call quiet,LD $@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -luv $(shell pkg-config --libs lua5.4)
 
 $(OUT)/libmoonlog.so: $(COREOBJ)
 	$(call quiet,LD $@)$(CC) $(CFLAGS) $(LDFLAGS) $(SHARED) -Wl,-soname,libmoonlog.so.0 -o $@ $^ $(LDLIBS)
@@ -146,6 +146,9 @@ lint: ## gcc and clang with -Werror over every C file, cppcheck, luacheck
 	  --suppress=uninitvar --suppress=legacyUninitvar core spec examples
 	luacheck --quiet spec examples lua
 
+docs: built ## write core/PROTOCOL.md, from the table of methods
+	$(OUT)/moonlog rpc --document > core/PROTOCOL.md
+
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 	@echo "  MODE=release|debug|asan|tsan|cov|fuzz picks flags; V=1 shows commands"
@@ -157,6 +160,7 @@ install: all ## into $(DESTDIR)$(PREFIX): program, libraries, header, Lua module
 	install -D -m 755 $(OUT)/libmoonlog.so $(DESTDIR)$(PREFIX)/lib/libmoonlog.so.0
 	ln -sf libmoonlog.so.0 $(DESTDIR)$(PREFIX)/lib/libmoonlog.so
 	install -D -m 755 $(OUT)/moonlog.so $(DESTDIR)$(PREFIX)/lib/lua/5.4/moonlog.so
+	install -D -m 644 lua/moonlog/client.lua $(DESTDIR)$(PREFIX)/share/lua/5.4/moonlog/client.lua
 	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	printf '%s\n' 'Name: moonlog' 'Description: a durable, ordered, replayable log of events' \
 	  'Version: 0.1.0' 'Libs: -L$(PREFIX)/lib -lmoonlog' 'Libs.private: -lcrypto -lm -pthread' \
@@ -165,4 +169,4 @@ install: all ## into $(DESTDIR)$(PREFIX): program, libraries, header, Lua module
 clean: ## remove build/
 	rm -rf build
 
-.PHONY: all built deps run test spec asan tsan bench fuzz lint compiled install help clean
+.PHONY: all built deps run test spec asan tsan bench fuzz lint compiled install docs help clean

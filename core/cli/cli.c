@@ -1,6 +1,7 @@
 /* cli.c -- what every verb does in the same way. */
 #include "cli.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -8,6 +9,7 @@
 #include <unistd.h>
 
 #include "../base/json.h"
+#include "../base/limits.h"
 
 /* ---- saying no ---------------------------------------------------------------------- */
 
@@ -70,12 +72,6 @@ const char *ml_cli_sentence(ml_code code, const char *why)
     return named ? why + size + 2 : why;
 }
 
-int ml_cli_why(const ml_cli *cli, ml_code code, const ml_store *store)
-{
-    const char *why = store != NULL ? ml_why(store) : "there is no memory for a store";
-    return ml_cli_fail(cli, code, ml_cli_sentence(code, why));
-}
-
 /* ---- text --------------------------------------------------------------------------- */
 
 bool ml_cli_natural(const char *text, uint64_t least, uint64_t most, uint64_t *value)
@@ -103,19 +99,45 @@ void ml_cli_plain(ml_buf *out, ml_bytes text)
     }
 }
 
-/* ---- the world ---------------------------------------------------------------------- */
+/* ---- JSON ----------------------------------------------------------------------------- */
 
-bool ml_cli_open(const ml_cli *cli, bool write, ml_store **store, int *status)
+/* All of stdin, up to the size of a line of import. */
+static ml_code read_stdin(ml_buf *text, ml_error *why)
 {
-    ml_options options = {.read_only = !write, .must_exist = !write};
-    ml_code code = ml_open(store, cli->data, &options);
-    if (code == ML_OK) return true;
-    *status = ml_cli_why(cli, code, *store);
-    /* Closing a handle that never opened has nothing left to lose. */
-    ML_IGNORE(ml_close(*store) != ML_OK);
-    *store = NULL;
-    return false;
+    for (;;) {
+        if (!ml_buf_reserve(text, 64 << 10)) return ml_error_memory(why, "the data on stdin");
+        ssize_t size = read(STDIN_FILENO, text->data + text->size, text->capacity - text->size);
+        if (size < 0 && errno == EINTR) continue;
+        if (size < 0) return ml_error_disk(why, -errno, "read", "stdin");
+        if (size == 0) return ML_OK;
+        text->size += (size_t)size;
+        if (text->size > ML_LINE_BYTES_MAX)
+            return ml_error_set(why, ML_TOO_LARGE, "the data on stdin is over %d bytes",
+                                ML_LINE_BYTES_MAX);
+    }
 }
+
+int ml_cli_json(const ml_cli *cli, const char *what, ml_bytes text, ml_buf *out)
+{
+    ml_error why;
+    ml_code code = ml_json_read(text, out, &why);
+    if (code == ML_OK) return ML_EXIT_OK;
+    return ml_cli_failf(cli, code, "%s, %s", what, why.sentence);
+}
+
+int ml_cli_data(const ml_cli *cli, const char *word, ml_buf *out)
+{
+    if (strcmp(word, "-") != 0) return ml_cli_json(cli, "data", ml_cli_text(word), out);
+    ml_buf text = {0};
+    ml_error why;
+    ml_code code = read_stdin(&text, &why);
+    int status = code == ML_OK ? ml_cli_json(cli, "data", ml_buf_view(&text), out)
+                               : ml_cli_fail(cli, code, why.sentence);
+    ml_buf_free(&text);
+    return status;
+}
+
+/* ---- the world ---------------------------------------------------------------------- */
 
 static volatile sig_atomic_t deferred, interrupted;
 

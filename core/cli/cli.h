@@ -3,12 +3,15 @@
  *     main.c      the signal flag, and the way in
  *     verbs.c     THE table: every verb, its options, its help      help.c  shows it
  *     options.c   walks the words of a command line by that table
- *     cli.c       what every verb says in the same way: errors, numbers, opening a store
+ *     cli.c       what every verb says in the same way: errors, numbers, JSON
+ *     reach.h     the daemon that a verb talks to     client.h  how it talks
+ *     select.h    which events
  *     show.h      results on stdout as table, JSON, NDJSON or Lua
  *     progress.h  a bar on stderr
  *     verb_*.c    the verbs, each `int ml_verb_<name>(cli, argc, argv)`: the exit status
  *
- * Floor    cli, the top: speaks moonlog.h and base, and no other room.
+ * Floor    cli, the top: speaks base, the doors of the server (server.h, wire.h) and the reader
+ *          of configurations (script/config.h).
  * Threads  one.
  * Errors   a verb says why on stderr itself (ml_cli_fail and its kin) and returns what
  *          the program exits with.
@@ -41,7 +44,7 @@ typedef struct ml_cli ml_cli;
 typedef struct ml_option {
     const char *name;  /* "limit" for --limit; NULL ends a list */
     const char *value; /* what follows it, as the usage line names it: "N"; NULL: a switch */
-    const char *help;  /* one line */
+    const char *help;  /* one line; NULL: only for moonlog itself, not shown */
     char letter;       /* 'o' for -o, or 0 */
     bool many;         /* may be given again and again */
 } ml_option;
@@ -54,6 +57,7 @@ typedef struct ml_verb {
     const char *manual;     /* the rest: what it prints, what it refuses */
     const char *example;
     const ml_option *options;
+    bool local;             /* asks no daemon */
     /* argv[0] is the verb, then its positional words; options are asked from `cli`. Gives
      * the exit status. */
     int (*run)(const ml_cli *cli, int argc, char **argv);
@@ -118,8 +122,6 @@ ML_MUST_USE bool ml_options_natural(const ml_cli *cli, const char *name, uint64_
  * status for the code. */
 int ml_cli_fail(const ml_cli *cli, ml_code code, const char *sentence);
 int ml_cli_failf(const ml_cli *cli, ml_code code, const char *format, ...) ML_FORMAT(3, 4);
-/* The same with the handle's own last sentence. */
-int ml_cli_why(const ml_cli *cli, ml_code code, const ml_store *store);
 /* A wrong command line: BAD_REQUEST, and always ML_EXIT_USAGE. */
 int ml_cli_usage(const ml_cli *cli, const char *format, ...) ML_FORMAT(2, 3);
 
@@ -133,13 +135,15 @@ ML_MUST_USE bool ml_cli_natural(const char *text, uint64_t least, uint64_t most,
 /* `text` with control characters as \u00XX, so that no name can play with a terminal. */
 void ml_cli_plain(ml_buf *out, ml_bytes text);
 
+/* A JSON text as MessagePack onto `out`; `what` is shown in sentences. Gives the exit status,
+ * after saying what is wrong. */
+int ml_cli_json(const ml_cli *cli, const char *what, ml_bytes text, ml_buf *out);
+/* The same for a word of the command line; "-" is all of stdin. */
+int ml_cli_data(const ml_cli *cli, const char *word, ml_buf *out);
+
 static inline ml_bytes ml_cli_text(const char *text) { return (ml_bytes){text, strlen(text)}; }
 
 /* ---- the world ---------------------------------------------------------------------- */
-
-/* Opens the store of `cli->data`, to be read (it must exist; a writer may be beside) or to be
- * written. False after saying why; *status is then the exit status and nothing is open. */
-ML_MUST_USE bool ml_cli_open(const ml_cli *cli, bool write, ml_store **store, int *status);
 
 /* From here on SIGINT ends the program with ML_EXIT_INTERRUPTED, which a store survives like
  * any other sudden end, and a closed pipe shows as a failed write. */
@@ -157,6 +161,11 @@ double ml_cli_seconds(void);
 
 int ml_verb_append(const ml_cli *cli, int argc, char **argv);
 int ml_verb_serve(const ml_cli *cli, int argc, char **argv);
+int ml_verb_config(const ml_cli *cli, int argc, char **argv);
+int ml_verb_tail(const ml_cli *cli, int argc, char **argv);
+int ml_verb_signal(const ml_cli *cli, int argc, char **argv);
+int ml_verb_listen(const ml_cli *cli, int argc, char **argv);
+int ml_verb_rpc(const ml_cli *cli, int argc, char **argv);
 int ml_verb_import(const ml_cli *cli, int argc, char **argv);
 int ml_verb_export(const ml_cli *cli, int argc, char **argv);
 int ml_verb_read(const ml_cli *cli, int argc, char **argv);

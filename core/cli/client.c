@@ -16,7 +16,7 @@
 
 enum {
     READ_BYTES = 256 << 10,
-    MESSAGE_MAX = 32 << 20, /* an answer: a page of events, or all of `api` */
+    MESSAGE_MAX = 32 << 20,                    /* an answer: a page of events, or all of `api` */
     REQUEST_MAX = ML_APPEND_BYTES_MAX + 65536, /* what a daemon takes */
     CONNECT_SECONDS = 5,
     LOOK_MS = 500, /* a SIGINT that came just before a wait is seen then */
@@ -187,7 +187,8 @@ static ml_code next_message(ml_client *client, bool wait, int timeout_ms, ml_unp
         const uint8_t *data = client->in.data + client->at;
         ml_wire_found found = ML_WIRE_MORE;
         if (client->in.size > client->at)
-            found = ml_wire_scan(&client->wire, data, client->in.size - client->at, MESSAGE_MAX, &client->why);
+            found = ml_wire_scan(&client->wire, data, client->in.size - client->at, MESSAGE_MAX,
+                                 &client->why);
         if (found == ML_WIRE_BAD)
             return ml_error_set(&client->why, ML_UNSUPPORTED, "what answers speaks no msgpack-rpc");
         if (found == ML_WIRE_WHOLE) {
@@ -242,14 +243,16 @@ ml_code ml_client_send(ml_client *client)
 {
     if (client->out.failed) return ml_error_memory(&client->why, "a request");
     if (client->out.size > REQUEST_MAX)
-        return ml_error_set(&client->why, ML_TOO_LARGE, "the request is %zu bytes, the limit is %d; send less at once",
+        return ml_error_set(&client->why, ML_TOO_LARGE,
+                            "the request is %zu bytes, the limit is %d; send less at once",
                             client->out.size, REQUEST_MAX);
     return write_all(client, ml_buf_view(&client->out));
 }
 
 static ml_code no_answer(ml_client *client)
 {
-    return ml_error_set(&client->why, ML_UNSUPPORTED, "the daemon's answer is none that this version knows");
+    return ml_error_set(&client->why, ML_UNSUPPORTED,
+                        "the daemon's answer is none that this version knows");
 }
 
 static ml_code take_error(ml_client *client, ml_unpack *cursor)
@@ -285,7 +288,8 @@ static ml_code take_push(ml_client *client, ml_unpack *cursor)
     if (!ml_unpack_str(cursor, &method) || !ml_unpack_array(cursor, &count) || count != 1)
         return no_answer(client);
     if (client->pushed != NULL)
-        client->pushed(client->context, method, (ml_bytes){cursor->at, (size_t)(cursor->end - cursor->at)});
+        client->pushed(client->context, method,
+                       (ml_bytes){cursor->at, (size_t)(cursor->end - cursor->at)});
     return ML_OK;
 }
 
@@ -294,7 +298,8 @@ static ml_code take_message(ml_client *client, ml_unpack cursor, ml_bytes *resul
 {
     uint32_t count;
     int64_t kind;
-    if (!ml_unpack_array(&cursor, &count) || !ml_unpack_int(&cursor, &kind)) return no_answer(client);
+    if (!ml_unpack_array(&cursor, &count) || !ml_unpack_int(&cursor, &kind))
+        return no_answer(client);
     if (kind == 1 && count == 4) return take_answer(client, &cursor, result, answered);
     if (kind == 2 && count == 3) return take_push(client, &cursor);
     return no_answer(client);

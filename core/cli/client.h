@@ -79,6 +79,13 @@ ml_unpack ml_client_list(ml_bytes map, const char *name, uint32_t *count);
 /* Reads an event in its array form; false if it is none. */
 ML_MUST_USE bool ml_client_event(ml_unpack *cursor, ml_event *event);
 
+/* ---- client_write.c ------------------------------------------------------------------ */
+
+/* Packs a proposal (without a condition) as the parameters of `append`. */
+void ml_client_pack_append(ml_buf *out, const ml_proposal *proposal);
+
+/* ---- errors, in client_read.c --------------------------------------------------------- */
+
 /* "CODE: sentence" to both; INTERNAL if the code is not known. */
 void ml_client_error(ml_bytes text, ml_error *why);
 

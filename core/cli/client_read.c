@@ -12,7 +12,8 @@ ml_bytes ml_client_find(ml_bytes map, const char *name)
         if (!ml_unpack_str(&cursor, &key)) break;
         const uint8_t *from = cursor.at;
         if (!ml_unpack_skip(&cursor)) break;
-        if (ml_bytes_equal(key, ml_cli_text(name))) return (ml_bytes){from, (size_t)(cursor.at - from)};
+        if (ml_bytes_equal(key, ml_cli_text(name)))
+            return (ml_bytes){from, (size_t)(cursor.at - from)};
     }
     return (ml_bytes){0};
 }
@@ -80,10 +81,11 @@ bool ml_client_event(ml_unpack *cursor, ml_event *event)
     uint64_t schema;
     const uint8_t *from = cursor->at;
     *event = (ml_event){0};
-    bool whole = ml_unpack_array(cursor, &count) && count == 11 && take_natural(cursor, &event->position) &&
-                 take_natural(cursor, &event->revision) && ml_unpack_int(cursor, &event->time) &&
-                 ml_unpack_str(cursor, &event->stream) && ml_unpack_str(cursor, &event->type) &&
-                 take_natural(cursor, &schema) && schema <= UINT32_MAX && take_id(cursor, &event->id) &&
+    bool whole = ml_unpack_array(cursor, &count) && count == 11 &&
+                 take_natural(cursor, &event->position) && take_natural(cursor, &event->revision) &&
+                 ml_unpack_int(cursor, &event->time) && ml_unpack_str(cursor, &event->stream) &&
+                 ml_unpack_str(cursor, &event->type) && take_natural(cursor, &schema) &&
+                 schema <= UINT32_MAX && take_id(cursor, &event->id) &&
                  take_raw(cursor, &event->tags) && take_raw(cursor, &event->data) &&
                  take_raw(cursor, &event->meta) && take_occurred(cursor, event);
     if (!whole) return false;

@@ -25,6 +25,7 @@ static void add_usage_line(ml_buf *out, const ml_verb *verb)
     if (verb->words[0] != '\0') add_usage(out, &column, verb->words);
     for (const ml_option *o = verb->options; o != NULL && o->name != NULL; o++) {
         char part[128];
+        if (o->help == NULL) continue;
         snprintf(part, sizeof part, "[--%s%s%s]%s", o->name, o->value ? " " : "",
                  o->value ? o->value : "", o->many ? "..." : "");
         add_usage(out, &column, part);
@@ -38,6 +39,7 @@ static void add_options(ml_buf *out, const char *title, const ml_option *options
     ml_buf_print(out, "\n%s\n", title);
     for (const ml_option *o = options; o->name != NULL; o++) {
         char left[128];
+        if (o->help == NULL) continue;
         char letter[6] = "";
         if (o->letter != 0) snprintf(letter, sizeof letter, "-%c, ", o->letter);
         snprintf(left, sizeof left, "  %s--%s %s", letter, o->name, o->value ? o->value : "");

@@ -6,14 +6,9 @@ static int run(const ml_cli *cli)
     if (cli->version) return ml_verb_version(cli, 0, NULL);
     if (cli->help) return ml_help_show(cli, cli->verb);
     if (cli->verb == NULL) return ml_cli_usage(cli, "no verb given; `moonlog help` lists them");
-    if (cli->connect != NULL && cli->verb->run != ml_verb_help &&
-        cli->verb->run != ml_verb_version) {
-        ml_cli_failf(cli, ML_UNSUPPORTED,
-                     "this version has no daemon to connect to, so '%s' cannot be reached; leave "
-                     "out --connect and MOONLOG_CONNECT to work on the directory itself (--data)",
-                     cli->connect);
-        return ML_EXIT_UNREACHABLE;
-    }
+    if (cli->verb->local && ml_options_has(cli, "connect"))
+        return ml_cli_usage(cli, "%s works on this machine's own files and asks no daemon; leave out --connect",
+                            cli->verb->name);
     return cli->verb->run(cli, cli->word_count, cli->words);
 }
 

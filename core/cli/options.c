@@ -67,7 +67,7 @@ static void refuse_option(walk *w, const char *word, size_t size)
     const ml_option *lists[] = {ml_verbs_common, w->cli->verb ? w->cli->verb->options : NULL};
     for (size_t l = 0; l < 2; l++)
         for (size_t i = 0, n = count_options(lists[l]); i < n && count < NAMES_MAX; i++)
-            names[count++] = lists[l][i].name;
+            if (lists[l][i].help != NULL) names[count++] = lists[l][i].name;
 
     const char *verb = w->cli->verb ? w->cli->verb->name : "moonlog";
     char name[64];

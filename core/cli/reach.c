@@ -16,7 +16,7 @@ extern char **environ;
 enum {
     PATIENCE_MS = 1000, /* for a daemon that is just stopping, or just beginning */
     PAUSE_MS = 10,
-    FD_SAFE = 10        /* above those that a child gets */
+    FD_SAFE = 10 /* above those that a child gets */
 };
 
 /* ---- the token ------------------------------------------------------------------------- */
@@ -31,7 +31,8 @@ ml_code ml_reach_token(const char *path, char token[ML_REACH_TOKEN_MAX], ml_erro
     if (size < 16)
         return ml_error_set(why, ML_BAD_REQUEST,
                             "the first line of %.512s has fewer than 16 characters; make a token "
-                            "with `openssl rand -hex 16`", path);
+                            "with `openssl rand -hex 16`",
+                            path);
     token[size] = '\0';
     return ML_OK;
 }
@@ -61,11 +62,13 @@ static int spawn(const char *dir, const char *how, int said, int served)
     /* A session of its own: Ctrl-C is for the verb, which ends its daemon in order. */
     posix_spawnattr_setflags(&about, POSIX_SPAWN_SETSID);
     int failed = posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDWR, 0);
-    if (!failed) failed = posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, "/dev/null", O_RDWR, 0);
+    if (!failed)
+        failed = posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, "/dev/null", O_RDWR, 0);
     if (!failed) failed = posix_spawn_file_actions_adddup2(&files, said, STDERR_FILENO);
     if (!failed) failed = posix_spawn_file_actions_adddup2(&files, served, ML_REACH_FD);
     if (!failed)
-        failed = posix_spawn(&pid, "/proc/self/exe", &files, &about, (char *const *)(uintptr_t)words, environ);
+        failed = posix_spawn(&pid, "/proc/self/exe", &files, &about,
+                             (char *const *)(uintptr_t)words, environ);
     posix_spawnattr_destroy(&about);
     posix_spawn_file_actions_destroy(&files);
     return failed;
@@ -88,7 +91,10 @@ static ml_code start(ml_client *client, const char *dir, ml_reach_how how)
 {
     static const char *const words[] = {"read", "use", "use", "write"};
     int pair[2] = {-1, -1}, said[2] = {-1, -1};
-    int failed = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0 || pipe2(said, O_CLOEXEC) != 0 ? errno : 0;
+    int failed =
+        socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0 || pipe2(said, O_CLOEXEC) != 0
+            ? errno
+            : 0;
     for (int n = 0; n < 2; n++) {
         pair[n] = keep_above(pair[n]);
         said[n] = keep_above(said[n]);
@@ -141,8 +147,10 @@ static ml_code join_or_start(const ml_cli *cli, ml_reach_how how, bool maps, ml_
         if (code != ML_LOCKED) return code;
         /* Someone owns the directory and does not answer: a daemon that is about to, or about
          * to stop; or a program that has it open itself, and may have it for long. */
-        if (how == ML_REACH_FOLLOW && ml_cli_seconds() > end) how = ML_REACH_READ;
-        else if (ml_cli_seconds() > end) return code;
+        if (how == ML_REACH_FOLLOW && ml_cli_seconds() > end)
+            how = ML_REACH_READ;
+        else if (ml_cli_seconds() > end)
+            return code;
         pause_shortly();
     }
 }

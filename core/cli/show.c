@@ -204,6 +204,12 @@ bool ml_show_record(ml_show *show, const ml_field *fields, size_t count)
     return (out->size < FLUSH_BYTES && !out->failed) || ml_show_flush(show);
 }
 
+bool ml_show_now(ml_show *show)
+{
+    if (show->shape == ML_SHAPE_TABLE && show->list) ml_show_table_end(show);
+    return ml_show_flush(show);
+}
+
 static int say_failure(const ml_show *show, int status)
 {
     if (show->failed == EINTR) return ML_EXIT_INTERRUPTED;

@@ -71,6 +71,12 @@ void ml_show_begin(ml_show *show, const ml_cli *cli, bool list);
 /* Writes one record. Every record of a table has the same fields. False: stop, see end. */
 bool ml_show_record(ml_show *show, const ml_field *fields, size_t count);
 
+/* One event, short in a table. In show_event.c. */
+bool ml_show_event(ml_show *show, const ml_event *event);
+
+/* Writes what there is now, for lists that come slowly. False: stop. */
+bool ml_show_now(ml_show *show);
+
 /* Writes what is left and frees; gives `status`, or ML_EXIT_FAILED after saying that stdout
  * could not be written (nothing is said if its reader has gone). */
 int ml_show_end(ml_show *show, int status);

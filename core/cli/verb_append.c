@@ -1,11 +1,8 @@
 /* verb_append.c -- one event from the command line. */
-#include <errno.h>
 #include <stdlib.h>
-#include <unistd.h>
 
-#include "../base/json.h"
-#include "../base/limits.h"
 #include "../base/text.h"
+#include "reach.h"
 #include "show.h"
 
 /* What the command line says, as the store wants it. */
@@ -18,43 +15,12 @@ typedef struct request {
     uint8_t id[ML_ID_SIZE];
 } request;
 
-/* All of stdin, up to the size of a line of import. */
-static ml_code read_stdin(ml_buf *text, ml_error *why)
-{
-    for (;;) {
-        if (!ml_buf_reserve(text, 64 << 10)) return ml_error_memory(why, "the data on stdin");
-        ssize_t size = read(STDIN_FILENO, text->data + text->size, text->capacity - text->size);
-        if (size < 0 && errno == EINTR) continue;
-        if (size < 0) return ml_error_disk(why, -errno, "read", "stdin");
-        if (size == 0) return ML_OK;
-        text->size += (size_t)size;
-        if (text->size > ML_LINE_BYTES_MAX)
-            return ml_error_set(why, ML_TOO_LARGE, "the data on stdin is over %d bytes",
-                                ML_LINE_BYTES_MAX);
-    }
-}
-
-/* A JSON text from the command line; gives the exit status. */
-static int read_json(const ml_cli *cli, const char *what, ml_bytes text, ml_buf *out)
-{
-    ml_error why;
-    ml_code code = ml_json_read(text, out, &why);
-    if (code == ML_OK) return ML_EXIT_OK;
-    return ml_cli_failf(cli, code, "%s, %s", what, why.sentence);
-}
-
-static int read_data(const ml_cli *cli, const char *word, request *r)
-{
-    if (word == NULL) return ML_EXIT_OK;
-    if (strcmp(word, "-") != 0) return read_json(cli, "data", ml_cli_text(word), &r->data);
-    ml_buf text = {0};
-    ml_error why;
-    ml_code code = read_stdin(&text, &why);
-    int status = code == ML_OK ? read_json(cli, "data", ml_buf_view(&text), &r->data)
-                               : ml_cli_fail(cli, code, why.sentence);
-    ml_buf_free(&text);
-    return status;
-}
+/* What was answered. */
+typedef struct receipt {
+    uint64_t position, revision;
+    bool duplicate;
+    char durability[8];
+} receipt;
 
 static bool read_expected(const char *text, int64_t *expected)
 {
@@ -121,8 +87,8 @@ static int read_request(const ml_cli *cli, int argc, char **argv, request *r)
     int status = read_options(cli, r);
     const char *meta = ml_options_get(cli, "meta");
     if (status == ML_EXIT_OK && meta != NULL)
-        status = read_json(cli, "meta", ml_cli_text(meta), &r->meta);
-    if (status == ML_EXIT_OK) status = read_data(cli, argc > 3 ? argv[3] : NULL, r);
+        status = ml_cli_json(cli, "meta", ml_cli_text(meta), &r->meta);
+    if (status == ML_EXIT_OK && argc > 3) status = ml_cli_data(cli, argv[3], &r->data);
     r->draft.type = ml_cli_text(argv[2]);
     r->draft.data = ml_buf_view(&r->data);
     r->draft.meta = ml_buf_view(&r->meta);
@@ -132,43 +98,48 @@ static int read_request(const ml_cli *cli, int argc, char **argv, request *r)
     return status;
 }
 
-static int show_receipt(const ml_cli *cli, const request *r, const ml_receipt *receipt,
-                        uint64_t revision)
+static int show_receipt(const ml_cli *cli, const request *r, const receipt *got)
 {
-    static const char *const names[] = {"disk", "os", "memory"};
     ml_field fields[5] = {
-        ML_NATURAL("position", receipt->first),
-        ML_NATURAL("revision", revision),
+        ML_NATURAL("position", got->position),
+        ML_NATURAL("revision", got->revision),
         ML_TEXT("stream", r->write.stream),
     };
     size_t count = 3;
-    if (receipt->duplicate) fields[count++] = ML_BOOL("duplicate", true);
+    if (got->duplicate) fields[count++] = ML_BOOL("duplicate", true);
     if (ml_options_has(cli, "durability"))
-        fields[count++] = ML_TEXT("durability", ml_cli_text(names[receipt->durability]));
+        fields[count++] = ML_TEXT("durability", ml_cli_text(got->durability));
     return ml_show_one(cli, fields, count, ML_EXIT_OK);
+}
+
+/* {first, revisions: {stream: revision}, durability, duplicate?} */
+static void take_receipt(ml_bytes result, receipt *got)
+{
+    ml_unpack revisions = ml_unpack_from(ml_client_find(result, "revisions"));
+    ml_bytes stream, durability = ml_client_text(result, "durability");
+    uint32_t count;
+    int64_t revision = 0;
+    *got = (receipt){.position = ml_client_natural(result, "first"),
+                     .duplicate = ml_client_bool(result, "duplicate")};
+    if (ml_unpack_map(&revisions, &count) && count == 1 && ml_unpack_str(&revisions, &stream) &&
+        ml_unpack_int(&revisions, &revision))
+        got->revision = (uint64_t)revision;
+    if (durability.size < sizeof got->durability) memcpy(got->durability, durability.data, durability.size);
 }
 
 static int append(const ml_cli *cli, const request *r)
 {
-    ml_store *store;
-    int status;
-    if (!ml_cli_open(cli, true, &store, &status)) return status;
+    ml_client client;
+    ml_bytes result;
+    receipt got = {0};
+    int status = ML_EXIT_OK;
+    if (!ml_reach_open(cli, ML_REACH_WRITE, false, &client, &status)) return status;
     ml_proposal proposal = {.writes = &r->write, .count = 1, .durability = r->durability};
-    ml_receipt receipt;
-    ml_code code = ml_append(store, &proposal, &receipt);
-    if (code != ML_OK) {
-        status = ml_cli_why(cli, code, store);
-        /* The refusal was said; what was there before is as durable as it was. */
-        ML_IGNORE(ml_close(store) != ML_OK);
-        return status;
-    }
-    uint64_t revision = receipt.revisions[0];
-    code = ml_close(store);
-    if (code != ML_OK)
-        return ml_cli_failf(cli, code, "the event got position %llu, but the store did not close "
-                                       "cleanly; `moonlog head` tells what is there",
-                            (unsigned long long)receipt.first);
-    return show_receipt(cli, r, &receipt, revision);
+    ml_client_pack_append(ml_client_begin(&client, "append"), &proposal);
+    if (ml_client_call(&client, &result) == ML_OK) take_receipt(result, &got);
+    else status = ml_reach_fail(cli, &client);
+    status = ml_reach_close(cli, &client, status);
+    return status == ML_EXIT_OK ? show_receipt(cli, r, &got) : status;
 }
 
 int ml_verb_append(const ml_cli *cli, int argc, char **argv)

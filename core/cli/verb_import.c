@@ -2,14 +2,15 @@
  *
  *     file -> 1 MiB chunks -> lines -> arena: MessagePack of a batch -> one append, synced
  *
- * A batch is whole or absent. Its drafts are views of the arena, so the arena never moves
- * while a batch is being gathered: a line that might not fit makes the batch go first.
+ * There are two batches: while the daemon writes one, the next is gathered. A batch is whole or
+ * absent. Its drafts are views of its arena, so that never moves while the batch is being
+ * gathered: a line that might not fit makes the batch go first.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,6 +18,7 @@
 #include "../base/text.h"
 #include "import.h"
 #include "progress.h"
+#include "reach.h"
 #include "show.h"
 
 enum {
@@ -39,17 +41,23 @@ typedef struct lines {
     bool cut;        /* the last line given has no newline */
 } lines;
 
-typedef struct import {
-    const ml_cli *cli;
-    ml_store *store;
-    lines lines;
-    ml_progress progress;
-    uint64_t batch_max;
-    ml_buf arena;
-    size_t bytes; /* of the batch, as the store counts, or a little more */
+/* Events on their way into one append. */
+typedef struct batch {
+    ml_buf arena; /* their MessagePack; does not move while the batch is being gathered */
+    size_t bytes; /* as the store counts, or a little more */
     size_t count;
     ml_draft drafts[ML_APPEND_EVENTS_MAX];
     ml_import_slot slots[ML_APPEND_EVENTS_MAX];
+} batch;
+
+typedef struct import {
+    const ml_cli *cli;
+    ml_client client;
+    lines lines;
+    ml_progress progress;
+    uint64_t batch_max;
+    batch batches[2];
+    batch *filling, *flying; /* flying is NULL when no answer is waited for */
     ml_write writes[ML_APPEND_EVENTS_MAX];
     ml_import_seen seen;
     uint64_t events, duplicates, first, last;
@@ -93,9 +101,9 @@ static ml_code next_line(lines *l, ml_bytes *line, ml_error *why)
 {
     for (;;) {
         const uint8_t *data = l->buf.data;
-        const uint8_t *newline =
-            l->searched < l->buf.size ? memchr(data + l->searched, '\n', l->buf.size - l->searched)
-                                      : NULL;
+        const uint8_t *newline = l->searched < l->buf.size
+                                     ? memchr(data + l->searched, '\n', l->buf.size - l->searched)
+                                     : NULL;
         bool rest = newline == NULL && l->ended;
         if (rest && l->at == l->buf.size) return ML_END;
         if (newline != NULL || rest) {
@@ -123,18 +131,18 @@ static bool is_blank(ml_bytes line)
 /* ---- batches ------------------------------------------------------------------------ */
 
 /* One write for each run of events of the same stream. */
-static size_t make_writes(import *im, bool *counted)
+static size_t make_writes(import *im, const batch *of, bool *counted)
 {
     size_t count = 0;
     *counted = true;
-    for (size_t i = 0; i < im->count; i++) {
-        ml_bytes stream = im->slots[i].stream;
+    for (size_t i = 0; i < of->count; i++) {
+        ml_bytes stream = of->slots[i].stream;
         if (count > 0 && ml_bytes_equal(im->writes[count - 1].stream, stream)) {
             im->writes[count - 1].count++;
             continue;
         }
-        im->writes[count] = (ml_write){
-            .stream = stream, .expected = ML_ANY, .events = &im->drafts[i], .count = 1};
+        im->writes[count] =
+            (ml_write){.stream = stream, .expected = ML_ANY, .events = &of->drafts[i], .count = 1};
         count++;
         *counted &= ml_import_seen_add(&im->seen, stream);
     }
@@ -142,52 +150,71 @@ static size_t make_writes(import *im, bool *counted)
 }
 
 /* The line whose id the sentence names, the last if it came twice; else 0. */
-static uint64_t find_named_line(const import *im, const char *sentence)
+static uint64_t find_named_line(const batch *of, const char *sentence)
 {
-    for (size_t i = im->count; i-- > 0;) {
+    for (size_t i = of->count; i-- > 0;) {
         char id[ML_UUID_TEXT + 1];
-        if (im->drafts[i].id == NULL) continue;
-        ml_uuid_write(id, im->drafts[i].id);
-        if (strstr(sentence, id) != NULL) return im->slots[i].line;
+        if (of->drafts[i].id == NULL) continue;
+        ml_uuid_write(id, of->drafts[i].id);
+        if (strstr(sentence, id) != NULL) return of->slots[i].line;
     }
     return 0;
 }
 
 /* Lines were checked one by one, so that what is left to refuse are ids, and the world. */
-static ml_code explain_refusal(import *im, ml_code code)
+static ml_code explain_refusal(import *im, const batch *of, ml_code code)
 {
-    const char *sentence = ml_cli_sentence(code, ml_why(im->store));
-    uint64_t line = find_named_line(im, sentence);
+    const char *sentence = im->client.why.sentence;
+    uint64_t line = find_named_line(of, sentence);
     if (line > 0)
         return ml_error_set(&im->why, code, "line %" PRIu64 ", column 1: %.900s", line, sentence);
     return ml_error_set(&im->why, code, "lines %" PRIu64 " to %" PRIu64 ": %.900s",
-                        im->slots[0].line, im->slots[im->count - 1].line, sentence);
+                        of->slots[0].line, of->slots[of->count - 1].line, sentence);
 }
 
-static void count_receipt(import *im, const ml_receipt *receipt)
+static void count_receipt(import *im, const batch *of, ml_bytes receipt)
 {
-    if (receipt->duplicate) {
-        im->duplicates += im->count;
+    if (ml_client_bool(receipt, "duplicate")) {
+        im->duplicates += of->count;
         return;
     }
-    if (im->events == 0) im->first = receipt->first;
-    im->last = receipt->last;
-    im->events += im->count;
+    if (im->events == 0) im->first = ml_client_natural(receipt, "first");
+    im->last = ml_client_natural(receipt, "last");
+    im->events += of->count;
 }
 
-static ml_code write_batch(import *im)
+/* Takes the answer to the batch under way. */
+static ml_code land_batch(import *im)
 {
-    if (im->count == 0) return ML_OK;
-    bool counted;
-    ml_proposal proposal = {.writes = im->writes, .count = make_writes(im, &counted)};
-    if (!counted) return ml_error_memory(&im->why, "the names of the streams");
-    ml_receipt receipt;
-    ml_code code = ml_append(im->store, &proposal, &receipt);
-    if (code != ML_OK) return explain_refusal(im, code);
-    count_receipt(im, &receipt);
-    ml_buf_clear(&im->arena);
-    im->count = im->bytes = 0;
+    ml_bytes receipt;
+    batch *of = im->flying;
+    if (of == NULL) return ML_OK;
+    im->flying = NULL;
+    ml_code code = ml_client_receive(&im->client, &receipt);
+    if (code != ML_OK) return explain_refusal(im, of, code);
+    count_receipt(im, of, receipt);
+    ml_buf_clear(&of->arena);
+    of->count = of->bytes = 0;
     ml_progress_move(&im->progress, im->lines.bytes, im->events + im->duplicates);
+    return ML_OK;
+}
+
+/* Sends the batch off and begins the other one. Only one is ever under way: one that came
+ * behind a refused batch would leave a hole in the order of the file. */
+static ml_code send_batch(import *im)
+{
+    batch *of = im->filling;
+    if (of->count == 0) return ML_OK;
+    bool counted;
+    ml_proposal proposal = {.writes = im->writes, .count = make_writes(im, of, &counted)};
+    if (!counted) return ml_error_memory(&im->why, "the names of the streams");
+    ml_code code = land_batch(im);
+    if (code != ML_OK) return code;
+    ml_client_pack_append(ml_client_begin(&im->client, "append"), &proposal);
+    code = ml_client_send(&im->client);
+    if (code != ML_OK) return explain_refusal(im, of, code);
+    im->flying = of;
+    im->filling = of == im->batches ? of + 1 : im->batches;
     return ML_OK;
 }
 
@@ -195,19 +222,20 @@ static ml_code write_batch(import *im)
 static ml_code make_room(import *im, ml_bytes line)
 {
     size_t room = ml_import_line_room(line.size);
-    if (im->arena.capacity - im->arena.size >= room) return ML_OK;
-    ml_code code = write_batch(im);
-    if (code != ML_OK || ml_buf_reserve(&im->arena, room)) return code;
+    if (im->filling->arena.capacity - im->filling->arena.size >= room) return ML_OK;
+    ml_code code = send_batch(im);
+    if (code != ML_OK || ml_buf_reserve(&im->filling->arena, room)) return code;
     return ml_error_memory(&im->why, "a line");
 }
 
 static ml_code read_line(import *im, ml_bytes line)
 {
-    ml_import_slot *slot = &im->slots[im->count];
-    const uint8_t *before = im->arena.data;
+    batch *of = im->filling;
+    ml_import_slot *slot = &of->slots[of->count];
+    const uint8_t *before = of->arena.data;
     slot->line = im->lines.number;
-    ml_code code = ml_import_line_read(line, &im->arena, slot, &im->drafts[im->count], &im->why);
-    ML_ASSERT(im->arena.data == before);
+    ml_code code = ml_import_line_read(line, &of->arena, slot, &of->drafts[of->count], &im->why);
+    ML_ASSERT(of->arena.data == before);
     return code;
 }
 
@@ -217,14 +245,17 @@ static ml_code take_line(import *im, ml_bytes line)
     if (line.size > ML_LINE_BYTES_MAX) return refuse_long(im->lines.number, &im->why);
     ml_code code = make_room(im, line);
     if (code == ML_OK) code = read_line(im, line);
-    if (code == ML_OK && im->bytes + im->slots[im->count].bytes > BATCH_BYTES_MAX) {
-        code = write_batch(im);
+    batch *of = im->filling;
+    if (code == ML_OK && of->bytes + of->slots[of->count].bytes > BATCH_BYTES_MAX) {
+        code = send_batch(im);
+        if (code == ML_OK) code = make_room(im, line);
         if (code == ML_OK) code = read_line(im, line); /* again, as the first of the next */
+        of = im->filling;
     }
     if (code != ML_OK) return code;
-    im->bytes += im->slots[im->count].bytes;
-    im->count++;
-    return im->count < im->batch_max ? ML_OK : write_batch(im);
+    of->bytes += of->slots[of->count].bytes;
+    of->count++;
+    return of->count < im->batch_max ? ML_OK : send_batch(im);
 }
 
 /* ---- the whole ---------------------------------------------------------------------- */
@@ -237,19 +268,28 @@ static ml_code import_lines(import *im)
         code = next_line(&im->lines, &line, &im->why);
         if (code == ML_OK) code = take_line(im, line);
     }
-    if (code == ML_END && !ml_cli_interrupted()) return write_batch(im);
-    return code == ML_END ? ML_OK : code;
+    if (code == ML_END && !ml_cli_interrupted()) code = send_batch(im);
+    if (code == ML_END) code = ML_OK;
+    /* A batch before the bad line is written, or is what has to be told first. */
+    ml_error later = im->why;
+    ml_code landed = land_batch(im);
+    if (landed == ML_OK) im->why = later;
+    return landed != ML_OK ? landed : code;
 }
 
 static int say_stop(const import *im, ml_code code)
 {
     const char *hint = code == ML_BAD_REQUEST && im->lines.cut
-                           ? " (the last line has no newline: was the file cut short?)" : "";
+                           ? " (the last line has no newline: was the file cut short?)"
+                           : "";
     return ml_cli_failf(im->cli, code, "%.900s%s; %" PRIu64 " events before it were imported",
                         im->why.sentence, hint, im->events);
 }
 
-static double rounded(double value) { return nearbyint(value * 1e6) / 1e6; }
+static double rounded(double value)
+{
+    return nearbyint(value * 1e6) / 1e6;
+}
 
 static int show_summary(const import *im)
 {
@@ -272,11 +312,8 @@ static int finish(import *im, ml_code code)
 {
     ml_progress_end(&im->progress);
     int status = code == ML_OK ? ML_EXIT_OK : say_stop(im, code);
-    ml_code closed = ml_close(im->store);
+    status = ml_reach_close(im->cli, &im->client, status);
     if (status != ML_EXIT_OK) return status;
-    if (closed != ML_OK)
-        return ml_cli_failf(im->cli, closed, "all %" PRIu64 " events were imported, but the store "
-                                             "did not close cleanly", im->events);
     if (!ml_cli_interrupted()) return show_summary(im);
     fprintf(stderr, "moonlog: interrupted; %" PRIu64 " events were imported\n", im->events);
     return ML_EXIT_INTERRUPTED;
@@ -287,13 +324,14 @@ static int import_file(import *im)
     int status;
     struct stat about;
     bool sized = fstat(im->lines.file, &about) == 0 && S_ISREG(about.st_mode);
-    if (!ml_buf_reserve(&im->arena, ARENA_BYTES))
+    im->filling = im->batches;
+    if (!ml_buf_reserve(&im->batches[0].arena, ARENA_BYTES) ||
+        !ml_buf_reserve(&im->batches[1].arena, ARENA_BYTES))
         return ml_cli_fail(im->cli, ML_NO_MEMORY, "no memory for a batch of events");
-    if (!ml_cli_open(im->cli, true, &im->store, &status)) return status;
+    if (!ml_reach_open(im->cli, ML_REACH_WRITE, false, &im->client, &status)) return status;
     ml_cli_defer_interrupt();
     ml_progress_begin(&im->progress, im->cli, "importing", sized ? (uint64_t)about.st_size : 0);
-    status = finish(im, import_lines(im));
-    return status;
+    return finish(im, import_lines(im));
 }
 
 static bool open_file(import *im, const char *name)
@@ -312,7 +350,8 @@ static int run(import *im, const char *name)
     }
     int status = import_file(im);
     ml_buf_free(&im->lines.buf);
-    ml_buf_free(&im->arena);
+    ml_buf_free(&im->batches[0].arena);
+    ml_buf_free(&im->batches[1].arena);
     ml_import_seen_free(&im->seen);
     if (im->lines.file != STDIN_FILENO)
         ML_IGNORE(close(im->lines.file) != 0); /* it was only read */
@@ -321,12 +360,12 @@ static int run(import *im, const char *name)
 
 int ml_verb_import(const ml_cli *cli, int argc, char **argv)
 {
-    uint64_t batch = BATCH_EVENTS;
-    if (!ml_options_natural(cli, "batch", 1, ML_APPEND_EVENTS_MAX, &batch)) return ML_EXIT_USAGE;
+    uint64_t most = BATCH_EVENTS;
+    if (!ml_options_natural(cli, "batch", 1, ML_APPEND_EVENTS_MAX, &most)) return ML_EXIT_USAGE;
     import *im = calloc(1, sizeof *im);
     if (im == NULL) return ml_cli_fail(cli, ML_NO_MEMORY, "no memory for a batch of events");
     im->cli = cli;
-    im->batch_max = batch;
+    im->batch_max = most;
     int status = run(im, argc > 1 ? argv[1] : NULL);
     free(im);
     return status;

@@ -1,66 +1,100 @@
 /* verb_inspect.c -- questions about the store: streams, head, status, verify. */
 #include <math.h>
 
+#include "reach.h"
 #include "show.h"
 
 /* ---- streams ------------------------------------------------------------------------ */
 
-typedef struct listing {
-    ml_show show;
-    uint64_t left; /* still to be shown */
-} listing;
+enum { PAGE_STREAMS = 1000 };
 
-static bool show_stream(void *context, const ml_stream_info *info)
-{
-    listing *l = context;
-    ml_field fields[] = {
-        ML_TEXT("stream", info->stream),
-        ML_NATURAL("revision", info->revision),
-        ML_NATURAL("first", info->first),
-        ML_NATURAL("last", info->last),
-    };
-    return ml_show_record(&l->show, fields, 4) && --l->left > 0;
-}
-
-static ml_bytes get_text(const ml_cli *cli, const char *name)
+static uint32_t pack_text(const ml_cli *cli, const char *name, ml_buf *out)
 {
     const char *value = ml_options_get(cli, name);
-    return value != NULL ? ml_cli_text(value) : (ml_bytes){0};
+    if (value == NULL) return 0;
+    ml_pack_text(out, name);
+    ml_pack_text(out, value);
+    return 1;
+}
+
+static ml_code ask_streams(const ml_cli *cli, ml_client *client, uint64_t after, uint64_t left,
+                           ml_bytes *result)
+{
+    ml_buf *out = ml_client_begin(client, "streams");
+    size_t begin = ml_pack_begin(out);
+    ml_pack_text(out, "after");
+    ml_pack_int(out, after < INT64_MAX ? (int64_t)after : INT64_MAX);
+    ml_pack_text(out, "limit");
+    ml_pack_int(out, left < PAGE_STREAMS ? (int64_t)left : PAGE_STREAMS);
+    uint32_t pairs = 2 + pack_text(cli, "category", out);
+    pairs += pack_text(cli, "prefix", out);
+    ml_pack_end_map(out, begin, pairs);
+    return ml_client_call(client, result);
+}
+
+static bool show_stream(ml_show *show, ml_unpack *list)
+{
+    ml_bytes info = {list->at, (size_t)(list->end - list->at)};
+    if (!ml_unpack_skip(list)) return false;
+    ml_field fields[] = {
+        ML_TEXT("stream", ml_client_text(info, "stream")),
+        ML_NATURAL("revision", ml_client_natural(info, "revision")),
+        ML_NATURAL("first", ml_client_natural(info, "first")),
+        ML_NATURAL("last", ml_client_natural(info, "last")),
+    };
+    return ml_show_record(show, fields, 4);
+}
+
+static int list_streams(const ml_cli *cli, ml_client *client, uint64_t after, uint64_t left)
+{
+    ml_show show;
+    ml_show_begin(&show, cli, true);
+    ml_code code = ML_OK;
+    for (bool going = true; going && left > 0;) {
+        ml_bytes result;
+        uint32_t count;
+        code = ask_streams(cli, client, after, left, &result);
+        if (code) break;
+        ml_unpack list = ml_client_list(result, "streams", &count);
+        for (uint32_t n = 0; n < count && going; n++) going = show_stream(&show, &list);
+        after = ml_client_natural(result, "next"); /* nil at the end */
+        left -= count < left ? count : left;
+        going = going && after > 0;
+    }
+    return ml_show_end(&show, code ? ml_reach_fail(cli, client) : ML_EXIT_OK);
 }
 
 int ml_verb_streams(const ml_cli *cli, int argc, char **argv)
 {
     (void)argc;
     (void)argv;
-    listing l = {.left = UINT64_MAX};
-    uint64_t after = 0;
-    if (!ml_options_natural(cli, "limit", 1, UINT64_MAX, &l.left) ||
+    uint64_t left = UINT64_MAX, after = 0;
+    if (!ml_options_natural(cli, "limit", 1, UINT64_MAX, &left) ||
         !ml_options_natural(cli, "after", 0, UINT64_MAX, &after))
         return ML_EXIT_USAGE;
-    ml_store *store;
+    ml_client client;
     int status;
-    if (!ml_cli_open(cli, false, &store, &status)) return status;
-    ml_show_begin(&l.show, cli, true);
-    ml_code code = ml_streams(store, get_text(cli, "category"), get_text(cli, "prefix"), after,
-                              show_stream, &l);
-    status = code == ML_OK ? ML_EXIT_OK : ml_cli_why(cli, code, store);
-    status = ml_show_end(&l.show, status);
-    ML_IGNORE(ml_close(store) != ML_OK); /* it was open for reading: there is nothing to lose */
-    return status;
+    if (!ml_reach_open(cli, ML_REACH_READ, false, &client, &status)) return status;
+    return ml_reach_close(cli, &client, list_streams(cli, &client, after, left));
 }
 
 /* ---- head --------------------------------------------------------------------------- */
 
-static int show_head(const ml_cli *cli, ml_store *store, ml_bytes stream)
+static int show_head(const ml_cli *cli, ml_client *client, ml_bytes stream)
 {
-    ml_head head;
-    ml_code code = ml_get_head(store, stream, &head);
-    if (code != ML_OK) return ml_cli_why(cli, code, store);
+    ml_bytes head;
+    ml_buf *out = ml_client_begin(client, "head");
+    ml_pack_map(out, stream.size > 0 ? 1 : 0);
+    if (stream.size > 0) {
+        ml_pack_text(out, "stream");
+        ml_pack_str(out, stream);
+    }
+    if (ml_client_call(client, &head)) return ml_reach_fail(cli, client);
     ml_field fields[] = {
-        ML_NATURAL("position", head.position),
-        ML_NATURAL("revision", head.revision),
+        ML_NATURAL("position", ml_client_natural(head, "position")),
+        ML_NATURAL("revision", ml_client_natural(head, "revision")),
         ML_TEXT("stream", stream),
-        ML_NATURAL("first", head.first),
+        ML_NATURAL("first", ml_client_natural(head, "first")),
     };
     return ml_show_one(cli, fields, stream.size > 0 ? 4 : 1, ML_EXIT_OK);
 }
@@ -69,38 +103,53 @@ int ml_verb_head(const ml_cli *cli, int argc, char **argv)
 {
     ml_bytes stream = argc > 1 ? ml_cli_text(argv[1]) : (ml_bytes){0};
     if (argc > 1 && stream.size == 0) return ml_cli_usage(cli, "the name of a stream is not empty");
-    ml_store *store;
+    ml_client client;
     int status;
-    if (!ml_cli_open(cli, false, &store, &status)) return status;
-    status = show_head(cli, store, stream);
-    ML_IGNORE(ml_close(store) != ML_OK); /* it was open for reading: there is nothing to lose */
-    return status;
+    if (!ml_reach_open(cli, ML_REACH_READ, false, &client, &status)) return status;
+    return ml_reach_close(cli, &client, show_head(cli, &client, stream));
 }
 
 /* ---- status ------------------------------------------------------------------------- */
 
-static int show_status(const ml_cli *cli, ml_store *store)
+/* What there is to know, in the order it is shown. A daemon that was started only to be asked
+ * has nothing to tell about itself. */
+static const struct {
+    const char *name;
+    ml_field_kind kind;
+    bool of_daemon;
+} known[] = {
+    {"version", ML_FIELD_TEXT, false},        {"directory", ML_FIELD_TEXT, false},
+    {"position", ML_FIELD_NATURAL, false},    {"durable", ML_FIELD_NATURAL, false},
+    {"segments", ML_FIELD_NATURAL, false},    {"log_bytes", ML_FIELD_NATURAL, false},
+    {"used_bytes", ML_FIELD_NATURAL, false},  {"index_bytes", ML_FIELD_NATURAL, false},
+    {"index_runs", ML_FIELD_NATURAL, false},  {"memory_events", ML_FIELD_NATURAL, false},
+    {"torn_bytes", ML_FIELD_NATURAL, false},  {"read_only", ML_FIELD_BOOL, false},
+    {"damaged", ML_FIELD_BOOL, false},        {"damage", ML_FIELD_TEXT, false},
+    {"pid", ML_FIELD_NATURAL, true},          {"uptime_ms", ML_FIELD_NATURAL, true},
+    {"connections", ML_FIELD_NATURAL, true},  {"requests", ML_FIELD_NATURAL, true},
+    {"appended", ML_FIELD_NATURAL, true},     {"memory_bytes", ML_FIELD_NATURAL, true},
+    {"draining", ML_FIELD_BOOL, true},
+};
+
+enum { KNOWN = sizeof known / sizeof *known };
+_Static_assert((int)KNOWN <= (int)ML_SHOW_FIELDS_MAX, "a record has room for them");
+
+static int show_status(const ml_cli *cli, ml_client *client)
 {
-    ml_stats stats;
-    ml_code code = ml_get_stats(store, &stats);
-    if (code != ML_OK) return ml_cli_why(cli, code, store);
-    ml_field fields[16] = {
-        ML_TEXT("version", ML_STR(ML_VERSION)),
-        ML_TEXT("directory", ml_cli_text(cli->data)),
-        ML_NATURAL("position", stats.position),
-        ML_NATURAL("durable", stats.durable),
-        ML_NATURAL("segments", stats.segments),
-        ML_NATURAL("log_bytes", stats.log_bytes),
-        ML_NATURAL("used_bytes", stats.used_bytes),
-        ML_NATURAL("index_bytes", stats.index_bytes),
-        ML_NATURAL("index_runs", stats.index_runs),
-        ML_NATURAL("memory_events", stats.memory_events),
-        ML_NATURAL("torn_bytes", stats.torn_bytes),
-        ML_BOOL("read_only", stats.read_only),
-        ML_BOOL("damaged", stats.damaged),
-    };
-    size_t count = 13;
-    if (stats.damaged) fields[count++] = ML_TEXT("damage", ml_cli_text(ml_why(store)));
+    ml_bytes status;
+    ml_field fields[KNOWN];
+    size_t count = 0;
+    ml_pack_map(ml_client_begin(client, "status"), 0);
+    if (ml_client_call(client, &status)) return ml_reach_fail(cli, client);
+    for (size_t n = 0; n < KNOWN; n++) {
+        const char *name = known[n].name;
+        if (known[n].of_daemon && client->messages >= 0) continue;
+        if (ml_client_find(status, name).size == 0) continue;
+        fields[count++] = (ml_field){.name = name, .kind = known[n].kind,
+                                     .natural = ml_client_natural(status, name),
+                                     .boolean = ml_client_bool(status, name),
+                                     .bytes = ml_client_text(status, name)};
+    }
     return ml_show_one(cli, fields, count, ML_EXIT_OK);
 }
 
@@ -108,12 +157,10 @@ int ml_verb_status(const ml_cli *cli, int argc, char **argv)
 {
     (void)argc;
     (void)argv;
-    ml_store *store;
+    ml_client client;
     int status;
-    if (!ml_cli_open(cli, false, &store, &status)) return status;
-    status = show_status(cli, store);
-    ML_IGNORE(ml_close(store) != ML_OK); /* it was open for reading: there is nothing to lose */
-    return status;
+    if (!ml_reach_open(cli, ML_REACH_READ, false, &client, &status)) return status;
+    return ml_reach_close(cli, &client, show_status(cli, &client));
 }
 
 /* ---- verify ------------------------------------------------------------------------- */

@@ -1,215 +1,249 @@
-/* verb_read.c -- events out of the store: read and export print the same object. */
-#include <stdlib.h>
-
+/* verb_read.c -- events out of the store: read and export, a page at a time.
+ *
+ * While one page is being shown, the daemon already gathers the next.
+ */
 #include "progress.h"
+#include "reach.h"
+#include "select.h"
 #include "show.h"
 
-enum {
-    FIELDS = 11,
-    PROGRESS_EVERY = 4096,
-    UNREADABLE_MAX = 100 /* in a row; then more of the same would not help anyone */
-};
+enum { PAGE_EVENTS = 100000, PAGE_BYTES = 1 << 20, PROGRESS_EVERY = 4096 };
 
-/* ---- an event as a record ------------------------------------------------------------- */
-
-static bool is_empty_array(ml_bytes value)
-{
-    return value.size == 1 && *(const uint8_t *)value.data == 0x90;
-}
-
-static bool is_nil(ml_bytes value)
-{
-    return value.size == 0 || *(const uint8_t *)value.data == 0xc0;
-}
-
-static size_t whole_event(const ml_event *event, ml_field fields[FIELDS])
-{
-    size_t count = 0;
-    fields[count++] = ML_NATURAL("position", event->position);
-    fields[count++] = ML_NATURAL("revision", event->revision);
-    fields[count++] = ML_TIME("time", event->time);
-    fields[count++] = ML_TEXT("stream", event->stream);
-    fields[count++] = ML_TEXT("type", event->type);
-    fields[count++] = ML_NATURAL("schema", event->schema);
-    fields[count++] = ML_ID("id", event->id);
-    if (!is_empty_array(event->tags)) fields[count++] = ML_VALUE("tags", event->tags);
-    fields[count++] = ML_VALUE("data", event->data);
-    if (!is_nil(event->meta)) fields[count++] = ML_VALUE("meta", event->meta);
-    if (event->has_occurred) fields[count++] = ML_TIME("occurred", event->occurred);
-    return count;
-}
-
-/* What fits the width of a screen. */
-static size_t short_event(const ml_event *event, ml_field fields[FIELDS])
-{
-    fields[0] = ML_NATURAL("position", event->position);
-    fields[1] = ML_NATURAL("revision", event->revision);
-    fields[2] = ML_TIME("time", event->time);
-    fields[3] = ML_TEXT("stream", event->stream);
-    fields[4] = ML_TEXT("type", event->type);
-    fields[5] = ML_VALUE("data", event->data);
-    return 6;
-}
-
-static bool show_event(ml_show *show, const ml_event *event)
-{
-    ml_field fields[FIELDS];
-    size_t count = show->shape == ML_SHAPE_TABLE ? short_event(event, fields)
-                                                 : whole_event(event, fields);
-    return ml_show_record(show, fields, count);
-}
-
-/* ---- the loop ----------------------------------------------------------------------- */
-
-typedef struct range {
+typedef struct reading {
+    const ml_cli *cli;
+    ml_client *client;
+    const ml_select *select; /* NULL: everything there is */
+    bool backward, has_from;
+    uint64_t from;
+    uint64_t left;        /* events still wanted */
     uint64_t first, last; /* positions; for the end and the bar */
-} range;
+    uint64_t seen;
+    int status;
+    ml_show show;
+    ml_progress progress;
+} reading;
 
-/* Shows the events of the cursor up to span.last. One that cannot be read is said, and the
- * others are shown all the same. */
-static int show_events(const ml_cli *cli, ml_store *store, ml_cursor *cursor, range span,
-                       ml_show *show, ml_progress *progress)
+/* ---- pages ---------------------------------------------------------------------------- */
+
+static void pack_natural(ml_buf *out, const char *name, uint64_t value)
 {
-    int status = ML_EXIT_OK;
-    unsigned unreadable = 0;
-    for (uint64_t seen = 0;; seen++) {
-        ml_event event;
-        ml_code code = ml_next(cursor, &event);
-        if (code == ML_END) return status;
-        if (code != ML_OK) {
-            ml_progress_end(progress);
-            status = ml_cli_why(cli, code, store);
-            if (code != ML_CORRUPT || ++unreadable == UNREADABLE_MAX) return status;
-            continue;
-        }
-        unreadable = 0;
-        if (event.position > span.last || !show_event(show, &event)) return status;
-        if (seen % PROGRESS_EVERY == 0)
-            ml_progress_move(progress, event.position - span.first, seen);
+    ml_pack_text(out, name);
+    ml_pack_int(out, value < INT64_MAX ? (int64_t)value : INT64_MAX);
+}
+
+static void pack_true(ml_buf *out, const char *name)
+{
+    ml_pack_text(out, name);
+    ml_pack_bool(out, true);
+}
+
+/* Asks for the next page. */
+static ml_code ask(reading *r)
+{
+    ml_buf *out = ml_client_begin(r->client, "read");
+    size_t begin = ml_pack_begin(out);
+    pack_true(out, "partial");
+    pack_natural(out, "limit", r->left < PAGE_EVENTS ? r->left : PAGE_EVENTS);
+    pack_natural(out, "max_bytes", PAGE_BYTES);
+    uint32_t pairs = 3;
+    if (r->select != NULL)
+        pairs += ml_select_pack(r->cli, r->select, out);
+    else
+        pack_true(out, "system");
+    if (r->has_from) pack_natural(out, "from", r->from);
+    if (r->backward) pack_true(out, "backward");
+    pairs += (uint32_t)(r->select == NULL) + r->has_from + r->backward;
+    ml_pack_end_map(out, begin, pairs);
+    return ml_client_send(r->client);
+}
+
+typedef struct page {
+    ml_unpack events, unreadable;
+    uint32_t event_count, unreadable_count;
+    int64_t next, head;
+    bool end;
+} page;
+
+static bool take_array(ml_unpack value, ml_unpack *items, uint32_t *count)
+{
+    bool is = ml_unpack_array(&value, count);
+    *items = value;
+    return is;
+}
+
+/* In one pass, which need not go over the events if they stand last: a page is a megabyte, and
+ * the message is known to be whole. False if it is no page. */
+static bool take_page(ml_bytes result, page *p)
+{
+    ml_unpack cursor = ml_unpack_from(result);
+    uint32_t pairs;
+    *p = (page){0};
+    bool whole = ml_unpack_map(&cursor, &pairs);
+    for (uint32_t n = 0; whole && n < pairs; n++) {
+        ml_bytes key;
+        whole = ml_unpack_str(&cursor, &key);
+        ml_unpack value = cursor;
+        whole = whole && (n + 1 == pairs || ml_unpack_skip(&cursor));
+        if (!whole) break;
+        if (ml_bytes_equal(key, ML_STR("events")))
+            whole = take_array(value, &p->events, &p->event_count);
+        else if (ml_bytes_equal(key, ML_STR("next")))
+            whole = ml_unpack_int(&value, &p->next);
+        else if (ml_bytes_equal(key, ML_STR("head")))
+            whole = ml_unpack_int(&value, &p->head);
+        else if (ml_bytes_equal(key, ML_STR("end")))
+            p->end = ml_unpack_next(&value).boolean;
+        else if (ml_bytes_equal(key, ML_STR("unreadable")))
+            whole = take_array(value, &p->unreadable, &p->unreadable_count);
     }
+    return whole && p->next >= 0 && p->head >= 0;
+}
+
+/* What cannot be read is said, and the others are shown all the same. */
+static void say_unreadable(reading *r, page *p)
+{
+    ml_bytes text;
+    for (uint32_t n = 0; n < p->unreadable_count && ml_unpack_str(&p->unreadable, &text); n++) {
+        ml_error why;
+        ml_client_error(text, &why);
+        ml_progress_end(&r->progress);
+        r->status = ml_cli_fail(r->cli, why.code, why.sentence);
+    }
+}
+
+static bool refuse_form(reading *r)
+{
+    r->status = ml_cli_fail(r->cli, ML_UNSUPPORTED,
+                            "the daemon sends events in a form that this version does not know");
+    return false;
+}
+
+/* False if no more is wanted. */
+static bool show_page(reading *r, page *p)
+{
+    for (uint32_t n = 0; n < p->event_count; n++) {
+        ml_event event;
+        if (!ml_client_event(&p->events, &event)) return refuse_form(r);
+        if (event.position > r->last || !ml_show_event(&r->show, &event)) return false;
+        if (r->seen++ % PROGRESS_EVERY == 0)
+            ml_progress_move(&r->progress, event.position - r->first, r->seen);
+    }
+    return true;
+}
+
+/* Takes a page, asks for the one behind it, shows it. */
+static ml_code next_page(reading *r, bool *more)
+{
+    ml_bytes result;
+    page p;
+    ml_code code = ml_client_receive(r->client, &result);
+    if (code) return code;
+    if (!take_page(result, &p)) {
+        *more = refuse_form(r);
+        return ML_OK;
+    }
+    /* What is appended from now on is not part of it. */
+    if (r->last > (uint64_t)p.head) r->last = (uint64_t)p.head;
+    r->left -= p.event_count < r->left ? p.event_count : r->left;
+    r->from = (uint64_t)p.next;
+    r->has_from = true;
+    bool beyond = r->select == NULL && r->from > r->last;
+    *more = !p.end && p.event_count > 0 && r->left > 0 && !beyond;
+    if (*more) code = ask(r);
+    say_unreadable(r, &p);
+    *more = show_page(r, &p) && *more;
+    return code;
 }
 
 /* Events that cannot be read are missing from the index too, so a stream may look whole that
  * is not: in a damaged store no read is a success. */
-static int say_damage(const ml_cli *cli, ml_store *store)
+static ml_code say_damage(reading *r)
 {
-    ml_stats stats;
-    ml_code code = ml_get_stats(store, &stats);
-    if (code != ML_OK) return ml_cli_why(cli, code, store);
-    return stats.damaged ? ml_cli_why(cli, ML_CORRUPT, store) : ML_EXIT_OK;
+    ml_bytes result;
+    ml_pack_map(ml_client_begin(r->client, "status"), 0);
+    ml_code code = ml_client_call(r->client, &result);
+    if (code || !ml_client_bool(result, "damaged")) return code;
+    ml_error why;
+    ml_client_error(ml_client_text(result, "damage"), &why);
+    r->status = ml_cli_fail(r->cli, ML_CORRUPT, why.sentence);
+    return ML_OK;
 }
 
-static int show_selection(const ml_cli *cli, ml_store *store, const ml_selection *selection,
-                          range span, ml_progress *progress)
+static int show_pages(reading *r)
 {
-    int damage = say_damage(cli, store);
-    ml_cursor *cursor;
-    ml_code code = ml_read(store, selection, &cursor);
-    if (code != ML_OK) return ml_cli_why(cli, code, store);
-    ml_show show;
-    ml_show_begin(&show, cli, true);
-    int status = show_events(cli, store, cursor, span, &show, progress);
-    ml_progress_end(progress);
-    ml_cursor_free(cursor);
-    return ml_show_end(&show, status != ML_EXIT_OK ? status : damage);
+    bool more = true;
+    ml_show_begin(&r->show, r->cli, true);
+    ml_code code = say_damage(r);
+    if (!code) code = ask(r);
+    while (!code && more)
+        code = next_page(r, &more);
+    ml_progress_end(&r->progress);
+    if (!code) return ml_show_end(&r->show, r->status);
+    /* A refusal at once leaves stdout empty, in whatever shape. */
+    if (r->show.count == 0) r->show.shape = ML_SHAPE_NDJSON;
+    return ml_show_end(&r->show, ml_reach_fail(r->cli, r->client));
 }
 
-/* ---- read --------------------------------------------------------------------------- */
-
-/* The values of an option that may come again; *values wants free(). */
-static bool take_terms(const ml_cli *cli, const char *name, ml_bytes **values, size_t *count)
-{
-    *count = ml_options_count(cli, name);
-    *values = calloc(*count + 1, sizeof **values);
-    if (*values == NULL) return false;
-    for (size_t i = 0; i < *count; i++) (*values)[i] = ml_cli_text(ml_options_at(cli, name, i));
-    return true;
-}
-
-/* '$all', '$category:C' or a stream. */
-static bool take_source(const char *word, ml_selection *selection)
-{
-    static const char category[] = "$category:";
-    size_t size = sizeof category - 1;
-    if (strcmp(word, "$all") == 0) return true;
-    if (strncmp(word, category, size) == 0) {
-        selection->category = ml_cli_text(word + size);
-        return selection->category.size > 0;
-    }
-    selection->stream = ml_cli_text(word);
-    return selection->stream.size > 0;
-}
-
-static int read_events(const ml_cli *cli, ml_selection *selection, ml_query_item *item)
-{
-    if (item->type_count + item->tag_count > 0) selection->query = (ml_query){item, 1};
-    ml_store *store;
-    int status;
-    if (!ml_cli_open(cli, false, &store, &status)) return status;
-    ml_progress quiet = {0};
-    status = show_selection(cli, store, selection, (range){1, UINT64_MAX}, &quiet);
-    ML_IGNORE(ml_close(store) != ML_OK); /* it was open for reading: there is nothing to lose */
-    return status;
-}
+/* ---- read ----------------------------------------------------------------------------- */
 
 int ml_verb_read(const ml_cli *cli, int argc, char **argv)
 {
     (void)argc;
-    ml_selection selection = {.system = ml_options_has(cli, "system"),
-                              .backward = ml_options_has(cli, "backward"),
-                              .has_from = ml_options_has(cli, "from")};
-    if (!take_source(argv[1], &selection))
-        return ml_cli_usage(cli, "read wants a stream, '$all' or '$category:C', and not '%.512s'",
-                            argv[1]);
-    if (!ml_options_natural(cli, "from", 0, UINT64_MAX, &selection.from) ||
-        !ml_options_natural(cli, "limit", 1, UINT64_MAX, &selection.limit))
+    ml_select select;
+    ml_client client;
+    reading r = {.cli = cli,
+                 .client = &client,
+                 .select = &select,
+                 .left = UINT64_MAX,
+                 .first = 1,
+                 .last = UINT64_MAX,
+                 .backward = ml_options_has(cli, "backward"),
+                 .has_from = ml_options_has(cli, "from")};
+    int status;
+    if (!ml_select_take(cli, argv[1], &select)) return ML_EXIT_USAGE;
+    if (!ml_options_natural(cli, "from", 0, UINT64_MAX, &r.from) ||
+        !ml_options_natural(cli, "limit", 1, UINT64_MAX, &r.left))
         return ML_EXIT_USAGE;
-    ml_bytes *types = NULL, *tags = NULL;
-    ml_query_item item = {0};
-    bool taken = take_terms(cli, "type", &types, &item.type_count) &&
-                 take_terms(cli, "tag", &tags, &item.tag_count);
-    item.types = types;
-    item.tags = tags;
-    int status = taken ? read_events(cli, &selection, &item)
-                       : ml_cli_fail(cli, ML_NO_MEMORY, "no memory for what to select");
-    free(types);
-    free(tags);
-    return status;
+    if (!ml_reach_open(cli, ML_REACH_READ, false, &client, &status)) return status;
+    return ml_reach_close(cli, &client, show_pages(&r));
 }
 
-/* ---- export ------------------------------------------------------------------------- */
+/* ---- export --------------------------------------------------------------------------- */
 
-static int export_span(const ml_cli *cli, ml_store *store, range span)
+static int export_span(reading *r)
 {
-    ml_head head;
-    ml_code code = ml_get_head(store, (ml_bytes){0}, &head);
-    if (code != ML_OK) return ml_cli_why(cli, code, store);
-    if (span.last > head.position) span.last = head.position;
-    ml_selection selection = {.system = true, .has_from = true, .from = span.first};
-    ml_progress progress;
-    uint64_t total = span.last >= span.first ? span.last - span.first + 1 : 0;
-    ml_progress_begin(&progress, cli, "exporting", total);
-    if (cli->width > 0) progress.on = false; /* the events themselves are on the screen */
-    return show_selection(cli, store, &selection, span, &progress);
+    ml_bytes result;
+    ml_pack_map(ml_client_begin(r->client, "head"), 0);
+    if (ml_client_call(r->client, &result)) return ml_reach_fail(r->cli, r->client);
+    uint64_t head = ml_client_natural(result, "position");
+    if (r->last > head) r->last = head;
+    uint64_t total = r->last >= r->first ? r->last - r->first + 1 : 0;
+    ml_progress_begin(&r->progress, r->cli, "exporting", total);
+    if (r->cli->width > 0) r->progress.on = false; /* the events themselves are on the screen */
+    return show_pages(r);
 }
 
 int ml_verb_export(const ml_cli *cli, int argc, char **argv)
 {
     (void)argc;
     (void)argv;
-    range span = {1, UINT64_MAX};
-    if (!ml_options_natural(cli, "from", 1, UINT64_MAX, &span.first) ||
-        !ml_options_natural(cli, "to", 1, UINT64_MAX, &span.last))
-        return ML_EXIT_USAGE;
-    if (span.last < span.first)
-        return ml_cli_usage(cli, "--to %llu lies before --from %llu",
-                            (unsigned long long)span.last, (unsigned long long)span.first);
     ml_cli shaped = *cli;
-    if (!ml_options_has(cli, "output")) shaped.shape = ML_SHAPE_NDJSON;
-    ml_store *store;
+    ml_client client;
+    reading r = {.cli = &shaped,
+                 .client = &client,
+                 .left = UINT64_MAX,
+                 .has_from = true,
+                 .first = 1,
+                 .last = UINT64_MAX};
     int status;
-    if (!ml_cli_open(&shaped, false, &store, &status)) return status;
-    status = export_span(&shaped, store, span);
-    ML_IGNORE(ml_close(store) != ML_OK); /* it was open for reading: there is nothing to lose */
-    return status;
+    if (!ml_options_natural(cli, "from", 1, UINT64_MAX, &r.first) ||
+        !ml_options_natural(cli, "to", 1, UINT64_MAX, &r.last))
+        return ML_EXIT_USAGE;
+    if (r.last < r.first)
+        return ml_cli_usage(cli, "--to %llu lies before --from %llu", (unsigned long long)r.last,
+                            (unsigned long long)r.first);
+    r.from = r.first;
+    if (!ml_options_has(cli, "output")) shaped.shape = ML_SHAPE_NDJSON;
+    if (!ml_reach_open(&shaped, ML_REACH_READ, false, &client, &status)) return status;
+    return ml_reach_close(cli, &client, export_span(&r));
 }

@@ -1,47 +1,93 @@
-/* verb_serve.c -- `moonlog serve`: options to a daemon. */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
+/* verb_serve.c -- `moonlog serve`: settings to a daemon; and `moonlog config`, which shows them. */
 #include "../server/server.h"
-#include "cli.h"
+#include "reach.h"
+#include "settings.h"
+#include "show.h"
 
-enum { ADDRESSES_MAX = 8, TOKEN_MAX = 256 };
+/* ---- serve ------------------------------------------------------------------------------ */
 
-/* The first line of the token file, which others may not read. */
-static ml_code read_token(const char *path, char token[TOKEN_MAX], ml_error *why)
+/* The daemon of a command: all it is told stands on its command line (reach.c). */
+static int serve_command(const ml_cli *cli, const char *how)
 {
-    FILE *file = fopen(path, "re");
-    if (file == NULL) return ml_error_set(why, ML_NOT_FOUND, "the token file %s cannot be opened", path);
-    char *line = fgets(token, TOKEN_MAX, file);
-    fclose(file);
-    size_t size = line == NULL ? 0 : strcspn(token, "\r\n");
-    if (size < 16)
-        return ml_error_set(why, ML_BAD_REQUEST,
-                            "the first line of %s has fewer than 16 characters; make a token with `openssl rand -hex 16`", path);
-    token[size] = '\0';
-    return ML_OK;
+    ml_error why;
+    ml_server_options options = {.dir = cli->data,
+                                 .ready = -1,
+                                 .client = ML_REACH_FD,
+                                 .must_exist = strcmp(how, "write") != 0,
+                                 .read_only = strcmp(how, "read") == 0};
+    ml_code code = ml_server_run(&options, &why);
+    return code ? ml_cli_fail(cli, code, why.sentence) : ML_EXIT_OK;
+}
+
+static int serve(const ml_cli *cli, const ml_settings *settings)
+{
+    char space[ML_REACH_TOKEN_MAX];
+    ml_error why;
+    const ml_setting *token = &settings->keys[ML_SETTING_TOKEN_FILE];
+    ml_code code = token->count > 0 ? ml_reach_token(token->values[0], space, &why) : ML_OK;
+    ml_server_options options = {
+        .dir = settings->keys[ML_SETTING_DATA].values[0],
+        .listen = settings->keys[ML_SETTING_LISTEN].values,
+        .token = token->count > 0 ? space : NULL,
+        .json_messages = strcmp(settings->keys[ML_SETTING_MESSAGES].values[0], "json") == 0,
+        .ready = -1,
+        .client = -1};
+    if (!code) code = ml_server_run(&options, &why);
+    return code ? ml_cli_fail(cli, code, why.sentence) : ML_EXIT_OK;
 }
 
 int ml_verb_serve(const ml_cli *cli, int argc, char **argv)
 {
     (void)argc;
     (void)argv;
-    const char *listen[ADDRESSES_MAX + 1] = {NULL};
-    char token[TOKEN_MAX];
-    ml_error why;
-    size_t count = ml_options_count(cli, "listen");
-    const char *file = ml_options_get(cli, "token-file"), *messages = ml_options_get(cli, "messages");
-    if (count > ADDRESSES_MAX) return ml_cli_usage(cli, "--listen is given more than %d times", ADDRESSES_MAX);
-    for (size_t n = 0; n < count; n++) listen[n] = ml_options_at(cli, "listen", n);
-    if (messages != NULL && strcmp(messages, "text") != 0 && strcmp(messages, "json") != 0)
-        return ml_cli_usage(cli, "--messages is neither text nor json");
-    ml_code code = file != NULL ? read_token(file, token, &why) : ML_OK;
-    ml_server_options options = {.dir = cli->data,
-                                 .listen = listen,
-                                 .token = file != NULL ? token : NULL,
-                                 .json_messages = messages != NULL && strcmp(messages, "json") == 0,
-                                 .ready = -1};
-    if (!code) code = ml_server_run(&options, &why);
-    return code ? ml_cli_fail(cli, code, why.sentence) : ML_EXIT_OK;
+    const char *how = ml_options_get(cli, "for-command");
+    if (how != NULL) return serve_command(cli, how);
+    ml_settings settings;
+    int status;
+    if (ml_settings_read(cli, &settings, &status)) status = serve(cli, &settings);
+    ml_settings_free(&settings);
+    return status;
+}
+
+/* ---- config ----------------------------------------------------------------------------- */
+
+static bool show_setting(ml_show *show, const ml_setting *setting)
+{
+    ml_buf value = {0};
+    if (setting->list) ml_pack_array(&value, (uint32_t)setting->count);
+    for (size_t n = 0; n < setting->count; n++) ml_pack_text(&value, setting->values[n]);
+    if (value.size == 0) ml_pack_nil(&value);
+    ml_field fields[] = {
+        ML_TEXT("key", ml_cli_text(setting->name)),
+        ML_VALUE("value", ml_buf_view(&value)),
+        ML_TEXT("from", ml_cli_text(setting->from)),
+    };
+    show->out.failed |= value.failed;
+    bool going = ml_show_record(show, fields, 3);
+    ml_buf_free(&value);
+    return going;
+}
+
+static int show_settings(const ml_cli *cli, const ml_settings *settings)
+{
+    ml_show show;
+    ml_show_begin(&show, cli, true);
+    for (size_t key = 0; key < ML_SETTING_KEYS; key++)
+        if (!show_setting(&show, &settings->keys[key])) break;
+    return ml_show_end(&show, ML_EXIT_OK);
+}
+
+int ml_verb_config(const ml_cli *cli, int argc, char **argv)
+{
+    (void)argc;
+    bool shows = strcmp(argv[1], "show") == 0;
+    if (!shows && strcmp(argv[1], "check") != 0)
+        return ml_cli_usage(cli, "config knows check and show, and not '%.512s'", argv[1]);
+    ml_settings settings;
+    int status;
+    if (ml_settings_read(cli, &settings, &status))
+        status = shows ? show_settings(cli, &settings)
+                       : ml_show_one(cli, &ML_BOOL("ok", true), 1, ML_EXIT_OK);
+    ml_settings_free(&settings);
+    return status;
 }

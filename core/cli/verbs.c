@@ -8,7 +8,9 @@ const ml_option ml_verbs_common[] = {
     {.name = "data", .value = "DIR",
      .help = "the store's directory; default MOONLOG_DATA, else ./moonlog-data"},
     {.name = "connect", .value = "URI",
-     .help = "a daemon's address; default MOONLOG_CONNECT; this version has no daemon yet"},
+     .help = "a daemon: unix:PATH or tcp:HOST:PORT; default MOONLOG_CONNECT, else that of DIR"},
+    {.name = "token-file", .value = "FILE",
+     .help = "the first line is the daemon's token, wanted on TCP; default MOONLOG_TOKEN itself"},
     {.name = "output", .letter = 'o', .value = "table|json|ndjson|lua",
      .help = "how results are written; default table on a terminal, else ndjson"},
     {.name = "help", .letter = 'h', .help = "the help of this verb"},
@@ -75,12 +77,46 @@ static const ml_option verify_options[] = {
     NO_MORE,
 };
 
+#define SETTINGS                                                                         \
+    {.name = "listen", .value = "tcp:HOST:PORT", .many = true,                           \
+     .help = "also listen here; beyond loopback only with a token file"},                \
+    {.name = "messages", .value = "text|json",                                           \
+     .help = "how the daemon's own messages are written"},                               \
+    {.name = "config", .value = "FILE", .help = "a Lua file that returns a table of settings"}
+
+static const ml_option config_options[] = {SETTINGS, NO_MORE};
+
 static const ml_option serve_options[] = {
-    {.name = "listen", .value = "tcp:HOST:PORT", .many = true,
-     .help = "also listen here; beyond loopback only with a token file"},
-    {.name = "token-file", .value = "FILE",
-     .help = "TCP clients must say the first line of this file in hello"},
-    {.name = "messages", .value = "text|json", .help = "how the daemon's own messages are written"},
+    SETTINGS,
+    {.name = "for-command", .value = "read|use|write"},
+    NO_MORE,
+};
+
+static const ml_option tail_options[] = {
+    {.name = "from", .value = "start|end|N|@TIME",
+     .help = "begin at a position (included) or a time; default end: only what is still to come"},
+    {.name = "type", .value = "T", .many = true,
+     .help = "only events of this type; several are OR'd"},
+    {.name = "tag", .value = "T", .many = true,
+     .help = "only events with this tag; several are AND'd"},
+    {.name = "system", .help = "with $all: also the streams that begin with $"},
+    {.name = "until-end", .help = "stop where the log ends, instead of waiting for more"},
+    NO_MORE,
+};
+
+static const ml_option signal_options[] = {
+    {.name = "reply", .help = "wait for one answer and print it"},
+    {.name = "timeout", .value = "SECONDS", .help = "how long to wait for it; default 5"},
+    NO_MORE,
+};
+
+static const ml_option listen_options[] = {
+    {.name = "count", .value = "N", .help = "stop after so many signals"},
+    NO_MORE,
+};
+
+static const ml_option rpc_options[] = {
+    {.name = "document", .help = "print the protocol's description (core/PROTOCOL.md)"},
     NO_MORE,
 };
 
@@ -92,19 +128,30 @@ const ml_verb ml_verbs[] = {
          "The data is any JSON value; '-' reads it from stdin; without one it is null. A\n"
          "stream begins with its first event. Prints the position and the revision the\n"
          "event was given, and \"duplicate\": true if an event with this id was there\n"
-         "already. Exits 4 if the stream is not what --expected says, 1 if another\n"
-         "process has the store open for writing. Floats stay floats (35.0) and integers\n"
+         "already. Exits 4 if the stream is not what --expected says, 1 if a program\n"
+         "other than a daemon has the store open for writing. Floats stay floats (35.0) and integers\n"
          "integers (35); NaN and the infinities are {\"$float\":\"nan\"}, \"inf\", \"-inf\";\n"
          "bytes are {\"$bin\":\"base64\"}.",
      .example = "moonlog append account-ada Deposited '{\"amount\": 500}' --expected 0"},
     {.name = "serve", .words = "", .least = 0, .most = 0,
-     .run = ml_verb_serve, .options = serve_options,
+     .run = ml_verb_serve, .options = serve_options, .local = true,
      .help = "run the daemon on the store",
      .manual =
          "Listens on DIR/moonlog.sock (mode 0660), speaks msgpack-rpc (core/PROTOCOL.md), and\n"
          "prints one line `ready ...` when it serves. SIGTERM and SIGINT finish the appends\n"
-         "under way, and it exits 0.",
+         "under way, and it exits 0. Options go before the environment (MOONLOG_DATA,\n"
+         "MOONLOG_LISTEN with commas, MOONLOG_TOKEN_FILE, MOONLOG_MESSAGES), and that\n"
+         "before the keys of the configuration: data, listen, token_file, messages. Other\n"
+         "verbs need no daemon: where none runs, one is started for the command.",
      .example = "moonlog serve --data ./moonlog-data --listen tcp:127.0.0.1:7070"},
+    {.name = "config", .words = "check|show", .least = 1, .most = 1,
+     .run = ml_verb_config, .options = config_options, .local = true,
+     .help = "check a configuration, or show what serve would take",
+     .manual =
+         "The file is Lua, run in an empty environment: `return { data = \"/var/lib/moonlog\",\n"
+         "listen = { \"tcp:127.0.0.1:7070\" } }`. `show` prints each value and where it comes\n"
+         "from: option, environment, file or default. An unknown key is an error.",
+     .example = "moonlog config check --config moonlog.lua"},
     {.name = "import", .words = "[FILE|-]", .least = 0, .most = 1,
      .run = ml_verb_import, .options = import_options,
      .help = "append the events of an NDJSON file",
@@ -133,6 +180,36 @@ const ml_verb ml_verbs[] = {
          "table shows the data cut to the width of the terminal; the other shapes show\n"
          "events whole. Exits 3 if the stream has no event.",
      .example = "moonlog read '$category:account' --type Deposited --limit 10 --backward"},
+    {.name = "tail", .words = "[STREAM|'$all'|'$category:C']", .least = 0, .most = 1,
+     .run = ml_verb_tail, .options = tail_options,
+     .help = "print events as they come",
+     .manual =
+         "Follows the log without gap or duplicate, until interrupted. Without a word it\n"
+         "follows all. N is a position in the log, for a stream too; a TIME is RFC 3339 or\n"
+         "microseconds since 1970 UTC.",
+     .example = "moonlog tail '$category:account' --from start --type Deposited"},
+    {.name = "signal", .words = "SUBJECT [JSON|-]", .least = 1, .most = 2,
+     .run = ml_verb_signal, .options = signal_options,
+     .help = "tell whoever listens; nothing is stored",
+     .manual =
+         "A subject is tokens with a '.' between them. Prints how many heard it. With\n"
+         "--reply it is a request: the first answer is printed; exits 3 if nobody\n"
+         "listens, 6 if nobody answers in time.",
+     .example = "moonlog signal ui.alert '{\"order\": 7}'"},
+    {.name = "listen", .words = "PATTERN", .least = 1, .most = 1,
+     .run = ml_verb_listen, .options = listen_options,
+     .help = "print signals as they come",
+     .manual =
+         "In a pattern * is any one token, and > at the end is the rest. A signal that\n"
+         "wants an answer has the field reply: answer with `moonlog signal REPLY JSON`.",
+     .example = "moonlog listen 'ui.>' --count 1"},
+    {.name = "rpc", .words = "METHOD [JSON|-]", .least = 0, .most = 2,
+     .run = ml_verb_rpc, .options = rpc_options,
+     .help = "call any method of the daemon",
+     .manual =
+         "The JSON is the method's one map of parameters. Prints the result as JSON, events\n"
+         "as objects. `moonlog rpc api` lists the methods.",
+     .example = "moonlog rpc read '{\"stream\": \"account-ada\", \"limit\": 1}'"},
     {.name = "streams", .words = "", .run = ml_verb_streams, .options = streams_options,
      .help = "list streams in the order they began",
      .manual =
@@ -148,9 +225,9 @@ const ml_verb ml_verbs[] = {
      .help = "print what is known about the store",
      .manual =
          "Sizes are bytes; `position` is the last event and `durable` the last one known\n"
-         "to be on the disk.",
+         "to be on the disk. If a daemon owns the store, it also tells about itself.",
      .example = "moonlog status -o json"},
-    {.name = "verify", .words = "", .run = ml_verb_verify, .options = verify_options,
+    {.name = "verify", .words = "", .run = ml_verb_verify, .options = verify_options, .local = true,
      .help = "check every stored byte",
      .manual =
          "Checks the files themselves, also while another process writes them. Each\n"
@@ -159,7 +236,7 @@ const ml_verb ml_verbs[] = {
          "deleted.",
      .example = "moonlog verify --deep"},
     {.name = "bench", .words = "[WHAT]", .least = 0, .most = 64,
-     .run = ml_bench_run, .options = ml_bench_options,
+     .run = ml_bench_run, .options = ml_bench_options, .local = true,
      .help = "measure this machine and disk",
      .manual =
          "Works in a directory of its own, never on the store.",

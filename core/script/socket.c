@@ -55,11 +55,13 @@ static void close_file(socket_door *self)
 static ml_code refuse_connect(const socket_door *self, int failed, ml_error *why)
 {
     if (failed == EACCES || failed == EPERM)
-        return ml_error_set(why, ML_FORBIDDEN, "%s may not be connected to by this user", self->uri);
+        return ml_error_set(why, ML_FORBIDDEN, "%s may not be connected to by this user",
+                            self->uri);
     if (failed == EAGAIN || failed == EINPROGRESS || failed == EINTR)
         return ml_error_set(why, ML_TIMEOUT, "%s did not take the connection in time", self->uri);
-    return ml_error_set(why, ML_UNREACHABLE, "no daemon answers at %s: %s; start one with `moonlog serve`",
-                        self->uri, strerror(failed));
+    return ml_error_set(why, ML_UNREACHABLE,
+                        "no daemon answers at %s: %s; start one with `moonlog serve`", self->uri,
+                        strerror(failed));
 }
 
 /* A blocking connect, bounded by the time-out for sending. */
@@ -86,7 +88,8 @@ static ml_code connect_unix(socket_door *self, const char *path, int64_t timeout
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     size_t size = strlen(path);
     if (size >= sizeof address.sun_path)
-        return ml_error_set(why, ML_BAD_REQUEST, "the path of %s is too long for a unix socket; use a relative one",
+        return ml_error_set(why, ML_BAD_REQUEST,
+                            "the path of %s is too long for a unix socket; use a relative one",
                             self->uri);
     memcpy(address.sun_path, path, size);
     return connect_to(self, (const void *)&address, sizeof address, timeout_ms, why);
@@ -104,7 +107,8 @@ static ml_code connect_tcp(socket_door *self, const char *where, int64_t timeout
     snprintf(host, sizeof host, "%.*s", (int)size - 2 * brackets, where + brackets);
     int failed = getaddrinfo(host, colon + 1, &wanted, &found);
     if (failed)
-        return ml_error_set(why, ML_UNREACHABLE, "the address of %s is not known: %s", self->uri, gai_strerror(failed));
+        return ml_error_set(why, ML_UNREACHABLE, "the address of %s is not known: %s", self->uri,
+                            gai_strerror(failed));
     ml_code code = ML_UNREACHABLE;
     for (const struct addrinfo *one = found; code && one != NULL; one = one->ai_next)
         code = connect_to(self, one->ai_addr, one->ai_addrlen, timeout_ms, why);
@@ -115,10 +119,12 @@ static ml_code connect_tcp(socket_door *self, const char *where, int64_t timeout
 static ml_code connect_uri(socket_door *self, int64_t timeout_ms, ml_error *why)
 {
     const char *uri = self->uri, *colon = strrchr(uri, ':');
-    if (strncmp(uri, "unix:", 5) == 0 && uri[5] != '\0') return connect_unix(self, uri + 5, timeout_ms, why);
+    if (strncmp(uri, "unix:", 5) == 0 && uri[5] != '\0')
+        return connect_unix(self, uri + 5, timeout_ms, why);
     if (strncmp(uri, "tcp:", 4) == 0 && colon > uri + 4 && colon[1] != '\0')
         return connect_tcp(self, uri + 4, timeout_ms, why);
-    return ml_error_set(why, ML_BAD_REQUEST, "%s is no address; write unix:PATH or tcp:HOST:PORT", uri);
+    return ml_error_set(why, ML_BAD_REQUEST, "%s is no address; write unix:PATH or tcp:HOST:PORT",
+                        uri);
 }
 
 static int64_t check_timeout(lua_State *L, int index)
@@ -134,7 +140,8 @@ int ml_socket_open(lua_State *L)
     size_t size;
     const char *uri = luaL_checklstring(L, 1, &size);
     int64_t timeout_ms = check_timeout(L, 2);
-    luaL_argcheck(L, size < URI_MAX && strlen(uri) == size, 1, "an address like unix:PATH expected");
+    luaL_argcheck(L, size < URI_MAX && strlen(uri) == size, 1,
+                  "an address like unix:PATH expected");
     socket_door *self = lua_newuserdatauv(L, sizeof *self, 0);
     *self = (socket_door){.file = -1};
     memcpy(self->uri, uri, size);
@@ -146,7 +153,8 @@ int ml_socket_open(lua_State *L)
 
 static ml_code refuse_closed(const socket_door *self, ml_error *why)
 {
-    return ml_error_set(why, ML_UNREACHABLE, "the connection to %s is closed; connect again", self->uri);
+    return ml_error_set(why, ML_UNREACHABLE, "the connection to %s is closed; connect again",
+                        self->uri);
 }
 
 /* Waits for one of `events`; gives what happened, 0 after setting *why. */
@@ -159,7 +167,8 @@ static int wait_for(const socket_door *self, short events, int64_t deadline, ml_
     if (ready < 0 && errno != EINTR)
         ML_IGNORE(ml_error_set(why, ML_IO, "waiting for %s: %s", self->uri, strerror(errno)));
     else
-        ML_IGNORE(ml_error_set(why, ML_TIMEOUT, ready == 0 ? "nothing from %s in time" : "a signal came before %s",
+        ML_IGNORE(ml_error_set(why, ML_TIMEOUT,
+                               ready == 0 ? "nothing from %s in time" : "a signal came before %s",
                                self->uri));
     return 0;
 }
@@ -208,8 +217,10 @@ static int socket_send(lua_State *L)
     lua_settop(L, 3);
     ml_desk *desk = ml_desk_take(L);
     if (ml_value_write_message(L, 2, desk, SEND_BYTES_MAX, &why)) return ml_module_fail(L, &why);
-    if (self->file < 0) ML_IGNORE(refuse_closed(self, &why));
-    else if (send_all(self, ml_buf_view(&desk->bytes), deadline, &why)) close_file(self);
+    if (self->file < 0)
+        ML_IGNORE(refuse_closed(self, &why));
+    else if (send_all(self, ml_buf_view(&desk->bytes), deadline, &why))
+        close_file(self);
     if (why.code) return ml_module_fail(L, &why);
     ml_desk_give(L, 4);
     lua_pushboolean(L, true);
@@ -232,7 +243,8 @@ static ml_code wait_for_message(socket_door *self, int64_t deadline, size_t *siz
         if (self->file < 0) return refuse_closed(self, why);
         if (self->in.size - self->at >= HELD_BYTES_MAX) {
             close_file(self);
-            return ml_error_set(why, ML_TOO_LARGE, "%s sends what is no message, or one over %d bytes", self->uri,
+            return ml_error_set(why, ML_TOO_LARGE,
+                                "%s sends what is no message, or one over %d bytes", self->uri,
                                 HELD_BYTES_MAX);
         }
         if (wait_for(self, POLLIN, deadline, why) == 0) return why->code;
@@ -264,8 +276,10 @@ static int socket_receive(lua_State *L)
     bool done = ml_value_read_message(L, &cursor);
     ml_desk_give(L, 3);
     if (done) return 1;
-    ML_IGNORE(ml_error_set(&why, ML_UNSUPPORTED, "a message from %s holds what a Lua table cannot, such as NaN for a "
-                                                 "key; read it in another language", self->uri));
+    ML_IGNORE(ml_error_set(&why, ML_UNSUPPORTED,
+                           "a message from %s holds what a Lua table cannot, such as NaN for a "
+                           "key; read it in another language",
+                           self->uri));
     return ml_module_fail(L, &why);
 }
 
@@ -288,7 +302,8 @@ static int socket_close(lua_State *L)
     return 0;
 }
 
-static const luaL_Reg socket_meta[] = {{"__gc", socket_close}, {"__close", socket_close}, {NULL, NULL}};
+static const luaL_Reg socket_meta[] = {
+    {"__gc", socket_close}, {"__close", socket_close}, {NULL, NULL}};
 static const luaL_Reg socket_methods[] = {{"send", socket_send},
                                           {"receive", socket_receive},
                                           {"clock", socket_clock},

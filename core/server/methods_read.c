@@ -153,25 +153,47 @@ static ml_code fill(ml_call *call, const ml_selection *selection, ml_cursor *cur
     return ML_OK;
 }
 
+/* An entry whose integer is known only later, in nine bytes. */
+static size_t begin_later(ml_buf *out, const char *name)
+{
+    ml_pack_text(out, name);
+    size_t begin = out->size;
+    uint8_t *at = ml_buf_take(out, 9);
+    if (at != NULL) memset(at, 0, 9);
+    return begin;
+}
+
+static void end_later(ml_buf *out, size_t begin, uint64_t value)
+{
+    if (out->failed) return;
+    out->data[begin] = 0xcf;
+    ml_put_be64(out->data + begin + 1, value);
+}
+
+/* The events stand behind what is short, so that who reads the map need not pass over them to
+ * know where to go on. */
 static ml_ended answer_page(ml_call *call, const ml_selection *selection, ml_cursor *cursor, page *p)
 {
     size_t before = call->conn->out.size;
     ml_buf *out = p->out = ml_dispatch_answer(call->conn, call->msgid);
+    ml_head head;
+    ML_IGNORE(ml_get_head(call->server->store, (ml_bytes){0}, &head));
     size_t map = ml_pack_begin(out);
+    pack_entry(out, "head", head.position);
+    size_t next = begin_later(out, "next");
+    ml_pack_text(out, "end");
+    size_t end = out->size;
+    ml_pack_bool(out, false);
     ml_pack_text(out, "events");
-    size_t begin = begin_events(out);
+    size_t events = begin_events(out);
     ml_code code = fill(call, selection, cursor, p);
     if (code) {
         out->size = before; /* a damaged event is an error, not a page that ends early */
         return refuse_store(call, code);
     }
-    end_events(out, begin, p->count);
-    ml_head head;
-    ML_IGNORE(ml_get_head(call->server->store, (ml_bytes){0}, &head));
-    pack_entry(out, "next", p->next);
-    ml_pack_text(out, "end");
-    ml_pack_bool(out, p->ended);
-    pack_entry(out, "head", head.position);
+    end_events(out, events, p->count);
+    end_later(out, next, p->next);
+    if (p->ended && !out->failed) out->data[end] = 0xc3;
     if (p->unreadable_count > 0) {
         ml_pack_text(out, "unreadable");
         ml_pack_array(out, p->unreadable_count);

@@ -79,6 +79,7 @@ static void turn(uv_prepare_t *prepare)
     flush_dirty(server);
     if (server->options->client >= 0 && !server->draining) check_command(server);
     if (server->draining && !server->stopped && drained(server)) stop(server);
+    if (server->stopped) return;
     if (server->more) uv_idle_start(&server->busy, keep_turning);
     else uv_idle_stop(&server->busy);
 }
@@ -210,6 +211,12 @@ static ml_code parse_address(const char *text, struct sockaddr_storage *address,
     }
     if (good) return ML_OK;
     return ml_error_set(why, ML_BAD_REQUEST, "%s is no address; write tcp:127.0.0.1:7070", text);
+}
+
+ml_code ml_server_check_address(const char *text, ml_error *why)
+{
+    struct sockaddr_storage unused;
+    return parse_address(text, &unused, why);
 }
 
 static ml_code listen_tcp(ml_server *server, const char *text, ml_error *why)

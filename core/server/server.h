@@ -34,6 +34,9 @@ typedef struct ml_server_options {
 /* Serves until SIGTERM or SIGINT (or the last client of a command's daemon is gone), then drains and gives ML_OK; or why it could not begin. */
 ML_MUST_USE ml_code ml_server_run(const ml_server_options *options, ml_error *why);
 
+/* Is "tcp:HOST:PORT" an address to listen on? BAD_REQUEST with a sentence if not. */
+ML_MUST_USE ml_code ml_server_check_address(const char *text, ml_error *why);
+
 /* Writes the protocol's document (PROTOCOL.md) made from the table of methods onto stdout. */
 void ml_server_document(void);
 

@@ -36,8 +36,17 @@ local function set_of(...)
   return set
 end
 
---- Raises at the line that called the method.
-local function refuse(format, ...) error(format:format(...), 4) end
+--- Raises at the line of the program that called into this file.
+local function refuse(format, ...)
+  local level = 2
+  local here = debug.getinfo(1, "S").source
+  local caller
+  repeat
+    level = level + 1
+    caller = debug.getinfo(level, "S")
+  until not caller or (caller.what ~= "C" and caller.source ~= here)
+  error(format:format(...), level)
+end
 
 --- The table given for named values, or an empty one.
 local function named(given, what, known)
@@ -135,18 +144,17 @@ end
 --- Waits until `ready()` gives something, for which messages are received.
 local function wait(self, timeout_ms, ready)
   local deadline = self.socket:clock() + (timeout_ms or 0)
-  repeat
+  while true do
     local found, why = ready()
     if found ~= nil or why then return found, why end
     local message
     message, why = receive(self, deadline)
-  until not message
-  if why:find "^TIMEOUT:" then return nil end
-  return nil, why
+    if not message then return nil, not why:find "^TIMEOUT:" and why or nil end
+  end
 end
 
 local function check(self)
-  if self.closed then error("connection is closed", 3) end
+  if self.closed then refuse "connection is closed" end
 end
 
 --- Calls any method of the daemon.
@@ -154,8 +162,9 @@ end
 -- @return nil and "CODE: sentence"
 function connection:call(method, params)
   check(self)
-  self.last_id = (self.last_id + 1) & 0xffffffff
-  local request = { 0, self.last_id, method, { params or {} } }
+  local id = (self.last_id + 1) & 0xffffffff
+  self.last_id = id
+  local request = { 0, id, method, { params or {} } }
   local deadline = self.socket:clock() + self.timeout_ms
   local sent, why = self.socket:send(request, self.timeout_ms)
   if not sent then return nil, (why:gsub("message%[4%]%[1%]%.", "", 1)) end
@@ -163,7 +172,7 @@ function connection:call(method, params)
   repeat
     message, why = receive(self, deadline)
     if not message then return nil, why end
-  until message[1] == 1 and message[2] == self.last_id
+  until message[1] == 1 and message[2] == id
   if not rawequal(message[3], null) then return nil, message[3][2] end
   return message[4]
 end
@@ -378,7 +387,7 @@ end
 
 local function check_follower(self)
   check(self.connection)
-  if self.closed then error("subscription is closed", 3) end
+  if self.closed then refuse "subscription is closed" end
 end
 
 --- The next event; nil if there is none within timeout_ms, by default without waiting.

@@ -5,7 +5,7 @@ local tmpdir = require "spec.support.tmpdir"
 
 local verbs = {
   "append", "import", "export", "read", "streams", "head", "status", "verify", "bench", "help",
-  "version",
+  "version", "serve", "config", "tail", "signal", "listen", "rpc",
 }
 
 describe("cli: help", function()
@@ -148,14 +148,6 @@ describe("cli: the surroundings", function()
     assert.equal(1, json.read(out).position)
     _, _, status = program.shell(set .. " head --data " .. dir .. "/b")
     assert.equal(3, status)
-  end)
-
-  it("has no daemon to connect to yet", function()
-    local _, err, status = program.run { "status", "--connect", "unix:/tmp/x" }
-    assert.equal(6, status)
-    assert.truthy(err:match "^moonlog: UNSUPPORTED: ", err)
-    _, _, status = program.shell("MOONLOG_CONNECT=tcp:localhost:1 " .. program.path .. " head")
-    assert.equal(6, status)
   end)
 
   it("fails when stdout is full, and quietly when its reader has gone", function()

@@ -1,0 +1,24 @@
+/* select.h -- which events: STREAM, '$all' or '$category:C', --type and --tag.
+ *
+ * Floor    cli.
+ * Threads  none.
+ * Memory   views of the command line.
+ */
+#ifndef ML_CLI_SELECT_H
+#define ML_CLI_SELECT_H
+
+#include "../base/pack.h"
+#include "cli.h"
+
+typedef struct ml_select {
+    ml_bytes stream, category; /* both empty: all */
+} ml_select;
+
+/* False after saying that the word is none of the three. */
+ML_MUST_USE bool ml_select_take(const ml_cli *cli, const char *word, ml_select *select);
+
+/* Packs the parameters `stream`, `category`, `query` and `system`, as far as they are wanted,
+ * and gives their number. The verb must have --type, --tag and --system. */
+uint32_t ml_select_pack(const ml_cli *cli, const ml_select *select, ml_buf *out);
+
+#endif

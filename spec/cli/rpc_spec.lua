@@ -1,0 +1,59 @@
+-- moonlog rpc: any method, JSON in and out; and the protocol's document.
+local daemon = require "spec.support.daemon"
+local json = require "spec.support.json"
+local program = require "spec.support.program"
+local tmpdir = require "spec.support.tmpdir"
+
+describe("cli: rpc", function()
+  local on, server
+  setup(function()
+    local dir = tmpdir.new() .. "/store"
+    on = program.on(dir)
+    server = daemon.start(dir)
+  end)
+  teardown(function() assert.equal(0, (server:stop())) end)
+
+  it("calls a method with one map, from the line or stdin", function()
+    local params = '{"stream":"a","events":[{"type":"T","data":{"x":1.0}}]}'
+    local out, err, status = on { "rpc", "append", params }
+    assert.equal(0, status, err)
+    assert.same({ first = 1, last = 1, revisions = { a = 0 }, durability = "disk" }, json.read(out))
+    out = on({ "rpc", "read", "-" }, '{"stream":"a"}')
+    local page = json.read(out)
+    assert.equal("a", page.events[1].stream)
+    assert.equal("float", math.type(page.events[1].data.x))
+    assert.is_true(page["end"])
+    assert.equal('{"position":1}\n', (on { "rpc", "head" }))
+    assert.equal('{position=1}\n', (on { "rpc", "head", "-o", "lua" }))
+  end)
+
+  it("runs the example of every method in the table", function()
+    for _, method in ipairs(json.read((on { "rpc", "api" })).methods) do
+      local _, err, status = on { "rpc", method.name, method.example }
+      local other_connection = method.name == "credit" or method.name:match "^un"
+      assert.equal(other_connection and 3 or 0, status, method.name .. ": " .. err)
+    end
+  end)
+
+  it("says what the daemon says", function()
+    local _, err, status = on { "rpc", "haed" }
+    assert.equal(1, status)
+    assert.truthy(err:match "^moonlog: UNKNOWN_METHOD: .*did you mean head", err)
+    _, err, status = on { "rpc", "head", '{"steam":"a"}' }
+    assert.equal(1, status)
+    assert.truthy(err:match "^moonlog: BAD_REQUEST: .*did you mean stream", err)
+    _, err, status = on { "rpc", "head", '{"stream":"nobody"}' }
+    assert.equal(3, status, err)
+    _, err, status = on { "rpc", "head", "[1" }
+    assert.equal(1, status)
+    assert.truthy(err:match "^moonlog: BAD_REQUEST: data, ", err)
+    _, _, status = on { "rpc" }
+    assert.equal(2, status)
+  end)
+
+  it("prints the document that is core/PROTOCOL.md", function()
+    local out, _, status = program.run { "rpc", "--document" }
+    assert.equal(0, status)
+    assert.equal(program.slurp "core/PROTOCOL.md", out, "`make docs` writes it")
+  end)
+end)
