@@ -46,7 +46,7 @@ define install
 endef
 
 # ---- what is built ----------------------------------------------------------------------
-CORE := $(sort $(wildcard core/*.c core/base/*.c core/log/*.c core/index/*.c core/store/*.c))
+CORE := $(sort $(wildcard core/base/*.c core/log/*.c core/index/*.c core/store/*.c))
 SCRIPT := $(sort $(wildcard core/script/*.c))
 CLI := $(sort $(wildcard core/cli/*.c))
 COREOBJ := $(CORE:%.c=$(OUT)/obj/%.o)

@@ -1,4 +1,4 @@
-/* inside.h -- what the files of the store room share. Private to core/store and moonlog.c.
+/* inside.h -- what the files of the store room share. Private to core/store.
  *
  *   store.c   open, close, feed the index, find a record wherever it is
  *   admit.c   proposal -> positions or a refusal            repeat.c  … sent before
@@ -116,7 +116,7 @@ void ml_commit_free(ml_batch *batch);
 ML_MUST_USE ml_code ml_commit_now(ml_store *store, bool sync, ml_error *why);
 /* Waits for the flusher, then ml_commit_now if anything is staged. */
 ML_MUST_USE ml_code ml_commit_all(ml_store *store, bool sync, ml_error *why);
-/* What is public, for moonlog.c. */
+/* What is public, for public.c. */
 ML_MUST_USE ml_code ml_commit_append(ml_store *store, const ml_proposal *proposal, ml_receipt *receipt);
 ML_MUST_USE ml_code ml_commit_submit(ml_store *store, const ml_proposal *proposal, ml_settled *settled,
                                      void *context);

@@ -1,13 +1,13 @@
-/* moonlog.c -- the embedding API: every call of moonlog.h, on top of the store.
+/* public.c -- the embedding API: every call of moonlog.h, on top of the store.
  *
  * What each call adds to the room below is the handle's sentence.
  */
-#include "moonlog.h"
+#include "../moonlog.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "store/inside.h"
+#include "inside.h"
 
 /* Notes the code of a call that failed; the room below has written the sentence. */
 static ml_code noted(ml_store *store, ml_code code)
