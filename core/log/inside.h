@@ -32,7 +32,7 @@ typedef struct ml_spare {
     enum ml_spare_state state;
     int file;
     uint64_t size;
-    bool zero;           /* fill with zeros and sync: worth it when frames are synced */
+    bool synced;         /* sync the zeros: worth it when frames are synced */
     uint64_t asked_for;  /* number of the segment that was active when it was started */
     bool underway;       /* the owner's: the worker has not given the job back yet */
 } ml_spare;
@@ -52,6 +52,7 @@ struct ml_log {
     ml_log_options options;
     uint8_t id[ML_LOG_ID_SIZE];
     ml_segment **segments; /* by first position */
+    uint64_t *firsts;      /* their first positions, side by side */
     size_t count, capacity;
     size_t recent;         /* index of the segment that was read last */
     size_t mapped;

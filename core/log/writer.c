@@ -160,17 +160,27 @@ static ml_code leave_active(ml_log *log, ml_error *why)
     return settle_behind(log, false, why);
 }
 
+/* The prepared file, unless it has no room for `least` bytes: then it is let go, because a
+ * file that grows as it is written to can fill the disk half-way. -1 if there is none. */
+static int take_prepared(ml_log *log, uint64_t least, uint64_t *size)
+{
+    int file = ml_seal_take(log, size);
+    if (file < 0 || *size >= least) return file;
+    log->disk->ops->close(log->disk, file);
+    log->disk->ops->unlink(log->disk, NEXT_PATH);
+    return -1;
+}
+
 /* Makes a new segment the active one, with room for a frame of `need` bytes. NO_SPACE before
  * anything changed; any other failure fences. */
 static ml_code roll(ml_log *log, ml_group *group, uint64_t need, ml_error *why)
 {
     ml_segment *segment = new_segment(log, group);
     if (segment == NULL) return ml_error_memory(why, "a segment");
-    uint64_t size = 0;
-    int file = ml_seal_take(log, &size);
+    uint64_t size = 0, least = ML_SEGMENT_HEADER + need + ML_SEGMENT_FOOTER;
+    int file = take_prepared(log, least, &size);
     if (file < 0) size = ml_writer_segment_size(log, segment->number);
-    if (size < ML_SEGMENT_HEADER + need + ML_SEGMENT_FOOTER)
-        size = ML_SEGMENT_HEADER + need + ML_SEGMENT_FOOTER;
+    if (size < least) size = least;
     ml_code code = ml_writer_create(log, segment, file, size, &file, why);
     if (code) {
         free(segment);
