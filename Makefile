@@ -127,6 +127,10 @@ bench: all ## measure beside SQLite, LMDB and the bare disk; EVENTS=1000000 ROUN
 	@$(MAKE) --no-print-directory MODE=$(MODE) $(OUT)/peers
 	@lua5.4 spec/bench/run.lua $(OUT) $(or $(EVENTS),1000000) $(or $(ROUNDS),3) $(or $(SECONDS),2)
 
+crash: all ## reliability figures: power cuts, failing calls, flipped bits, kill -9, planted bugs
+	@$(MAKE) --no-print-directory MODE=$(MODE) $(OUT)/crash
+	@sh spec/crash/run.sh $(OUT)
+
 FUZZ_SECONDS ?= 60
 fuzz: ## run each fuzz target for FUZZ_SECONDS=60, in build/fuzz
 	$(call install,$(NEED_build) $(NEED_fuzz))
@@ -165,4 +169,4 @@ install: all ## into $(DESTDIR)$(PREFIX): program, libraries, header, Lua module
 clean: ## remove build/
 	rm -rf build
 
-.PHONY: all built deps run test spec asan tsan bench fuzz lint compiled install help clean
+.PHONY: all built deps run test spec asan tsan bench crash fuzz lint compiled install help clean

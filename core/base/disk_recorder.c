@@ -190,6 +190,8 @@ static int rec_list(ml_disk *disk, const char *path, void (*each)(void *context,
     return result;
 }
 
+static int rec_locked(ml_disk *disk, int file) { return below(disk)->ops->locked(below(disk), file); }
+
 static int rec_lock(ml_disk *disk, int file)
 {
     int result = below(disk)->ops->lock(below(disk), file);
@@ -248,6 +250,7 @@ static const ml_disk_ops ops = {
     .sync_dir = rec_sync_dir,
     .list = rec_list,
     .lock = rec_lock,
+    .locked = rec_locked,
     .map = rec_map,
     .unmap = rec_unmap,
     .now = rec_now,

@@ -117,6 +117,8 @@ ML_MUST_USE ml_code ml_seal_hash(ml_disk *disk, const char *path, uint64_t end, 
 /* offsets.c */
 /* Makes segment->offsets usable: from its file, or from the frames. */
 ML_MUST_USE ml_code ml_offsets_load(ml_log *log, ml_segment *segment, ml_error *why);
+/* Lets go of a mapped table; it is loaded again when it is needed. */
+void ml_offsets_unmap(ml_log *log, ml_segment *segment);
 /* From the frames, whatever is damaged: unreadable records get 0. With `open_end` the count
  * is found too, otherwise it is known and stays. */
 ML_MUST_USE ml_code ml_offsets_rebuild(ml_log *log, ml_segment *segment, bool open_end,

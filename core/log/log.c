@@ -87,6 +87,13 @@ void ml_log_get_state(const ml_log *log, ml_log_state *state)
 uint64_t ml_log_position(const ml_log *log) { return log->position; }
 uint64_t ml_log_durable(const ml_log *log) { return log->durable; }
 const uint8_t *ml_log_id(const ml_log *log) { return log->id; }
+void ml_log_note_damage(ml_log *log, const ml_error *damage)
+{
+    if (log->damaged) return; /* the first place is the one to look at */
+    log->damaged = true;
+    log->damage = *damage;
+}
+
 const char *ml_log_damage(const ml_log *log) { return log->damage.sentence; }
 
 /* ---- settling ---------------------------------------------------------------------------------- */
@@ -152,6 +159,7 @@ static void bound_maps(ml_log *log)
     }
     if (oldest == NULL) return;
     ml_segment_unmap(oldest, log->disk);
+    ml_offsets_unmap(log, oldest);
     log->mapped--;
 }
 
@@ -285,8 +293,8 @@ static ml_code follow_roll(ml_log *log, bool *moved, ml_error *why)
     /* The last one has no event yet: it is the one that would be found. */
     if (log->count > 0 && log->segments[log->count - 1]->first > log->position) return ML_OK;
     ml_segment_path(path, log->position + 1);
-    ml_code code = ml_recover_header(log, path, &segment, NULL);
-    if (code) return ML_OK; /* not there yet */
+    ml_code code = ml_recover_header(log, path, &segment, why);
+    if (code) return code == ML_NOT_FOUND ? ML_OK : code; /* not there yet */
     if (segment->sequence != log->tail_sequence || segment->previous != log->tail_previous) {
         ml_segment_free(segment, log->disk);
         return ml_error_set(why, ML_CORRUPT, "%s does not continue the log before it", path);

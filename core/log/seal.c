@@ -2,8 +2,8 @@
  * last one's footer when it is left.
  *
  * Both jobs run on the worker. The first hands an open file to the writer under a lock; the
- * second uses a file descriptor of its own, because the kernel reports a failed write-back
- * once to each descriptor: so the writer and this job both learn of it.
+ * second uses a descriptor of its own, because the kernel reports a failed write-back once to
+ * each descriptor that is open: so the writer and this job both learn of it.
  */
 #include <openssl/evp.h>
 #include <stdlib.h>
@@ -111,6 +111,7 @@ typedef struct seal_job {
     ml_job job;
     ml_log *log;
     ml_segment *segment;
+    int file;          /* opened before any sync of the segment can have failed */
     uint32_t *offsets; /* a copy: the owner's table may be moved meanwhile */
     uint32_t count;
     ml_footer footer;
@@ -155,11 +156,9 @@ ml_code ml_seal_hash(ml_disk *disk, const char *path, uint64_t end, uint8_t sha2
 static ml_code seal(seal_job *job, ml_disk *disk, int file, const char *path)
 {
     ml_code code = ml_disk_sync(disk, file, path, &job->why);
-    if (code) {
-        /* Never synced again: the kernel may have dropped what it could not write. */
-        atomic_store(&job->log->fenced, true);
-        return code;
-    }
+    /* Never synced again: the kernel may have dropped what it could not write. */
+    if (code) atomic_store(&job->log->fenced, true);
+    if (code || atomic_load(&job->log->fenced)) return code;
     atomic_store(&job->segment->synced, true);
     uint8_t bytes[ML_SEGMENT_FOOTER];
     code = hash_file(disk, file, path, job->footer.end, job->footer.sha256, &job->why);
@@ -176,13 +175,8 @@ static void run(ml_job *base)
 {
     seal_job *job = (seal_job *)base;
     ml_disk *disk = job->log->disk;
-    const char *path = job->segment->path;
-    int file = -1;
-    job->code = ml_disk_open(disk, path, ML_DISK_WRITE, &file, &job->why);
-    if (!job->code) {
-        job->code = seal(job, disk, file, path);
-        disk->ops->close(disk, file);
-    }
+    job->code = seal(job, disk, job->file, job->segment->path);
+    disk->ops->close(disk, job->file);
     if (job->offsets != NULL) ml_offsets_save(disk, job->segment, job->offsets, job->count);
 }
 
@@ -198,6 +192,13 @@ void ml_seal_start(ml_log *log, ml_segment *segment, uint64_t sequence, uint32_t
 {
     seal_job *job = calloc(1, sizeof *job);
     if (job == NULL) return;
+    /* On this thread, between two writes: a failed write-back is told to every descriptor that
+     * is open by then, and to none that is opened later. */
+    job->file = log->disk->ops->open(log->disk, segment->path, ML_DISK_WRITE);
+    if (job->file < 0) {
+        free(job); /* sealed by the next opening */
+        return;
+    }
     job->job.run = run;
     job->job.done = done;
     job->log = log;

@@ -176,7 +176,10 @@ static int take_prepared(ml_log *log, uint64_t least, uint64_t *size)
 static ml_code roll(ml_log *log, ml_group *group, uint64_t need, ml_error *why)
 {
     ml_segment *segment = new_segment(log, group);
-    if (segment == NULL) return ml_error_memory(why, "a segment");
+    if (segment == NULL) {
+        ml_error_memory(why, "a segment");
+        return fence(log, why);
+    }
     uint64_t size = 0, least = ML_SEGMENT_HEADER + need + ML_SEGMENT_FOOTER;
     int file = take_prepared(log, least, &size);
     if (file < 0) size = ml_writer_segment_size(log, segment->number);
@@ -193,6 +196,20 @@ static ml_code roll(ml_log *log, ml_group *group, uint64_t need, ml_error *why)
     log->offset = ML_SEGMENT_HEADER;
     log->dirty = false;
     return code ? fence(log, why) : ML_OK;
+}
+
+/* Makes the active segment, which is empty, large enough: before a byte is written, so that a
+ * full disk leaves nothing half-done. */
+static ml_code grow(ml_log *log, uint64_t need, ml_error *why)
+{
+    uint64_t size = log->offset + need + ML_SEGMENT_FOOTER;
+    int refused = log->disk->ops->allocate(log->disk, log->file, size);
+    if (refused == 0) {
+        log->size = size;
+        return ML_OK;
+    }
+    ml_code code = ml_error_disk(why, refused, "allocate", log->active->path);
+    return code == ML_NO_SPACE ? code : fence(log, why);
 }
 
 /* ---- writing ---------------------------------------------------------------------------------- */
@@ -220,8 +237,8 @@ ml_code ml_log_write(ml_log *log, ml_group *group, ml_error *why)
     uint64_t need = ml_align8(group->bytes.size) + ML_FRAME_TRAILER;
     bool fits = log->offset + need + ML_SEGMENT_FOOTER <= log->size;
     /* A segment is named by its first record, so one without any is not left: it grows. */
-    if (!fits && log->offset > ML_SEGMENT_HEADER) {
-        ml_code code = roll(log, group, need, why);
+    if (!fits) {
+        ml_code code = log->offset > ML_SEGMENT_HEADER ? roll(log, group, need, why) : grow(log, need, why);
         if (code) return code;
     }
     ml_frame frame;

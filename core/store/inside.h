@@ -73,6 +73,7 @@ struct ml_store {
 
     ml_batch batches[2];
     ml_batch *filling, *flying; /* flying == NULL: nothing is being written */
+    bool answering;             /* callbacks are being called */
     bool lazy;                  /* `filling` holds ML_MEMORY events nobody waits for */
     ml_flusher flusher;
 };
@@ -80,9 +81,15 @@ struct ml_store {
 /* store.c */
 /* The record at a position, staged ones included. */
 ML_MUST_USE ml_code ml_store_record(ml_store *store, uint64_t position, ml_bytes *record, ml_error *why);
-/* Feeds the index with what the log has and it has not. */
+/* Feeds the index with what it has not: everything below store->next, staged events too. An
+ * attempt can fail (a descriptor, memory); what is asked of the index is complete only when
+ * this is done, so it is asked for first: ml_store_complete. */
 ML_MUST_USE ml_code ml_store_feed(ml_store *store, ml_error *why);
-/* After postings were found damaged: drops the run and feeds again. */
+static inline ml_code ml_store_complete(ml_store *store, ml_error *why)
+{
+    return ml_index_covered(store->index) + 1 == store->next ? ML_OK : ml_store_feed(store, why);
+}
+/* After postings were found damaged: drops the run and all behind it, and feeds again. */
 ML_MUST_USE ml_code ml_store_repair_index(ml_store *store, ml_error *why);
 /* Goes back to what is settled, after staged events were given up. */
 ML_MUST_USE ml_code ml_store_forget_staged(ml_store *store);

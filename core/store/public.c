@@ -142,6 +142,7 @@ ml_code ml_get_stats(ml_store *store, ml_stats *stats)
                         .index_bytes = index.bytes,
                         .index_runs = index.runs,
                         .memory_events = index.memory_events,
+                        .memory_bytes = index.memory_bytes,
                         .torn_bytes = log.torn_bytes,
                         .read_only = store->options.read_only || log.damaged,
                         .damaged = log.damaged};
