@@ -73,7 +73,8 @@ $(OUT)/moonlog: $(COREOBJ) $(CLIOBJ)
 	$(call quiet,LD $@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(OUT)/libmoonlog.so: $(COREOBJ)
-	$(call quiet,LD $@)$(CC) $(CFLAGS) $(LDFLAGS) $(SHARED) -Wl,-soname,libmoonlog.so.0 -o $@ $^ $(LDLIBS)
+	$(call quiet,LD $@)$(CC) $(CFLAGS) $(LDFLAGS) $(SHARED) -Wl,-soname,libmoonlog.so.0 -o $@.0 $^ $(LDLIBS)
+	@ln -sf $(@F).0 $@
 
 $(OUT)/libmoonlog.a: $(COREOBJ)
 	$(call quiet,AR $@)rm -f $@; $(AR) rcs $@ $^
@@ -158,13 +159,14 @@ install: all ## into $(DESTDIR)$(PREFIX): program, libraries, header, Lua module
 	install -D -m 755 $(OUT)/moonlog $(DESTDIR)$(PREFIX)/bin/moonlog
 	install -D -m 644 core/moonlog.h $(DESTDIR)$(PREFIX)/include/moonlog.h
 	install -D -m 644 $(OUT)/libmoonlog.a $(DESTDIR)$(PREFIX)/lib/libmoonlog.a
-	install -D -m 755 $(OUT)/libmoonlog.so $(DESTDIR)$(PREFIX)/lib/libmoonlog.so.0
+	install -D -m 755 $(OUT)/libmoonlog.so.0 $(DESTDIR)$(PREFIX)/lib/libmoonlog.so.0
 	ln -sf libmoonlog.so.0 $(DESTDIR)$(PREFIX)/lib/libmoonlog.so
 	install -D -m 755 $(OUT)/moonlog.so $(DESTDIR)$(PREFIX)/lib/lua/5.4/moonlog.so
 	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	printf '%s\n' 'Name: moonlog' 'Description: a durable, ordered, replayable log of events' \
 	  'Version: 0.1.0' 'Libs: -L$(PREFIX)/lib -lmoonlog' 'Libs.private: -lcrypto -lm -pthread' \
 	  'Cflags: -I$(PREFIX)/include' > $(DESTDIR)$(PREFIX)/lib/pkgconfig/moonlog.pc
+	$(if $(DESTDIR),,-ldconfig)
 
 clean: ## remove build/
 	rm -rf build

@@ -330,7 +330,9 @@ ML_API uint64_t ml_cursor_position(const ml_cursor *cursor);
 ML_API void ml_cursor_free(ml_cursor *cursor);
 
 /* The last position and, if `stream` is not empty, that stream's head; NOT_FOUND if the
- * stream has no event (head->position is set all the same). */
+ * stream has no event (head->position is set all the same). In a damaged store a stream's
+ * head, a stream that is not there, and the list of streams end with CORRUPT: what can be read
+ * was given, and more may have been there. */
 ML_API ml_code ml_get_head(ml_store *store, ml_bytes stream, ml_head *head);
 
 /* Lists streams in the order they were begun. `category` and `prefix` may be empty; streams

@@ -40,6 +40,9 @@ static ml_code check_write(const ml_write *write, size_t *number, size_t *bytes,
 {
     ml_code code = ml_event_check_name(write->stream, ML_STREAM_BYTES_MAX, "stream", why);
     if (code) return code;
+    if (ml_bytes_equal(write->stream, ML_STR("$all")) || ml_bytes_begins(write->stream, ML_STR("$category:")))
+        return ml_error_set(why, ML_BAD_REQUEST, "%.*s is a name for reading; give the stream another one",
+                            ML_SHOW(write->stream));
     if (write->expected < ML_STREAM_EXISTS)
         return ml_error_set(why, ML_BAD_REQUEST,
                             "expected is %" PRId64 "; give a revision from 0, any, no_stream or stream_exists",

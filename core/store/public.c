@@ -16,6 +16,14 @@ static ml_code noted(ml_store *store, ml_code code)
     return code;
 }
 
+/* In a damaged log, what was not found may be what cannot be read, and a head may be behind. */
+static ml_code doubted(ml_store *store, ml_code code)
+{
+    const char *damage = ml_log_damage(store->log);
+    if (damage[0] == '\0' || (code != ML_OK && code != ML_NOT_FOUND)) return code;
+    return ml_error_set(&store->why, ML_CORRUPT, "what was asked for may be among what cannot be read: %.700s", damage);
+}
+
 static ml_code need_open(ml_store *store)
 {
     if (store->log != NULL && store->index != NULL) return ML_OK;
@@ -87,8 +95,10 @@ ml_code ml_read(ml_store *store, const ml_selection *selection, ml_cursor **curs
 {
     *cursor = NULL;
     ml_code code = need_open(store);
-    if (!code) code = ml_store_catch_up(store);
-    return noted(store, code ? code : ml_cursor_read(store, selection, cursor));
+    if (code) return code;
+    code = ml_store_catch_up(store);
+    if (!code) code = ml_cursor_read(store, selection, cursor);
+    return noted(store, code == ML_NOT_FOUND ? doubted(store, code) : code);
 }
 
 ml_code ml_next(ml_cursor *cursor, ml_event *event)
@@ -112,16 +122,20 @@ ml_code ml_get_head(ml_store *store, ml_bytes stream, ml_head *head)
 {
     *head = (ml_head){0};
     ml_code code = need_open(store);
-    if (!code) code = ml_store_catch_up(store);
-    return noted(store, code ? code : ml_streams_head(store, stream, head));
+    if (code) return code;
+    code = ml_store_catch_up(store);
+    if (!code) code = ml_streams_head(store, stream, head);
+    return noted(store, stream.size > 0 ? doubted(store, code) : code);
 }
 
 ml_code ml_streams(ml_store *store, ml_bytes category, ml_bytes prefix, uint64_t after,
                    bool (*each)(void *context, const ml_stream_info *info), void *context)
 {
     ml_code code = need_open(store);
-    if (!code) code = ml_store_catch_up(store);
-    return noted(store, code ? code : ml_streams_list(store, category, prefix, after, each, context));
+    if (code) return code;
+    code = ml_store_catch_up(store);
+    if (!code) code = ml_streams_list(store, category, prefix, after, each, context);
+    return noted(store, doubted(store, code));
 }
 
 ml_code ml_get_stats(ml_store *store, ml_stats *stats)
