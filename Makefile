@@ -67,7 +67,7 @@ quiet = $(if $(V),,@echo "$(1)";)
 
 $(OUT)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(call quiet,CC $<)$(CC) $(CFLAGS) $(if $(filter core/script/% spec/support/%,$<),$(LUA_CFLAGS)) -MMD -MP -c -o $@ $<
+	$(call quiet,CC $<)$(CC) $(CFLAGS) $(if $(filter core/script/% spec/support/%,$<),$(LUA_CFLAGS)) $(if $(filter examples/%,$<),-Icore) -MMD -MP -c -o $@ $<
 
 $(OUT)/moonlog: $(COREOBJ) $(CLIOBJ)
 	$(call quiet,LD $@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)

@@ -9,6 +9,8 @@
 
 #include "../base/json.h"
 
+enum { WAIT_SECONDS = 5, WAIT_SECONDS_MAX = 86400 };
+
 /* ---- saying no ---------------------------------------------------------------------- */
 
 /* To stderr in one write, so that lines of several processes do not mix. */
@@ -76,6 +78,12 @@ int ml_cli_why(const ml_cli *cli, ml_code code, const ml_store *store)
     return ml_cli_fail(cli, code, ml_cli_sentence(code, why));
 }
 
+int ml_cli_no_store(const ml_cli *cli)
+{
+    return ml_cli_failf(cli, ML_NOT_FOUND,
+                        "there is no store in %.700s; append or import creates it", cli->data);
+}
+
 /* ---- text --------------------------------------------------------------------------- */
 
 bool ml_cli_natural(const char *text, uint64_t least, uint64_t most, uint64_t *value)
@@ -105,15 +113,37 @@ void ml_cli_plain(ml_buf *out, ml_bytes text)
 
 /* ---- the world ---------------------------------------------------------------------- */
 
-bool ml_cli_open(const ml_cli *cli, bool write, ml_store **store, int *status)
+/* Closing a handle that never opened has nothing left to lose. */
+static void drop(ml_store **store)
 {
-    ml_options options = {.read_only = !write, .must_exist = !write};
-    ml_code code = ml_open(store, cli->data, &options);
-    if (code == ML_OK) return true;
-    *status = ml_cli_why(cli, code, *store);
-    /* Closing a handle that never opened has nothing left to lose. */
     ML_IGNORE(ml_close(*store) != ML_OK);
     *store = NULL;
+}
+
+/* Tries again while another process writes; most have finished in a few milliseconds. */
+static ml_code open_to_write(const ml_cli *cli, uint64_t wait, ml_store **store)
+{
+    const struct timespec pause = {.tv_nsec = 5000000};
+    double end = ml_cli_seconds() + (double)wait;
+    for (;;) {
+        ml_code code = ml_open(store, cli->data, NULL);
+        if (code != ML_LOCKED || ml_cli_seconds() >= end) return code;
+        drop(store);
+        ML_IGNORE(nanosleep(&pause, NULL) != 0); /* woken early, it only looks sooner */
+    }
+}
+
+bool ml_cli_open(const ml_cli *cli, bool write, ml_store **store, int *status)
+{
+    const ml_options reading = {.read_only = true, .must_exist = true};
+    uint64_t wait = WAIT_SECONDS;
+    *status = ML_EXIT_USAGE;
+    if (write && !ml_options_natural(cli, "wait", 0, WAIT_SECONDS_MAX, &wait)) return false;
+    ml_code code = write ? open_to_write(cli, wait, store) : ml_open(store, cli->data, &reading);
+    if (code == ML_OK) return true;
+    *status = code == ML_NOT_FOUND && !write ? ml_cli_no_store(cli)
+                                             : ml_cli_why(cli, code, *store);
+    drop(store);
     return false;
 }
 

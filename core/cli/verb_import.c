@@ -245,8 +245,9 @@ static int say_stop(const import *im, ml_code code)
 {
     const char *hint = code == ML_BAD_REQUEST && im->lines.cut
                            ? " (the last line has no newline: was the file cut short?)" : "";
-    return ml_cli_failf(im->cli, code, "%.900s%s; %" PRIu64 " events before it were imported",
-                        im->why.sentence, hint, im->events);
+    return ml_cli_failf(im->cli, code, "%.900s%s; %" PRIu64 " %s imported",
+                        im->why.sentence, hint, im->events,
+                        im->events == 1 ? "event before it was" : "events before it were");
 }
 
 static double rounded(double value) { return nearbyint(value * 1e6) / 1e6; }
@@ -275,10 +276,11 @@ static int finish(import *im, ml_code code)
     ml_code closed = ml_close(im->store);
     if (status != ML_EXIT_OK) return status;
     if (closed != ML_OK)
-        return ml_cli_failf(im->cli, closed, "all %" PRIu64 " events were imported, but the store "
-                                             "did not close cleanly", im->events);
+        return ml_cli_failf(im->cli, closed, "everything was imported (events: %" PRIu64 "), but "
+                                             "the store did not close cleanly", im->events);
     if (!ml_cli_interrupted()) return show_summary(im);
-    fprintf(stderr, "moonlog: interrupted; %" PRIu64 " events were imported\n", im->events);
+    fprintf(stderr, "moonlog: interrupted; %" PRIu64 " %s imported\n", im->events,
+            im->events == 1 ? "event was" : "events were");
     return ML_EXIT_INTERRUPTED;
 }
 

@@ -96,10 +96,9 @@ static int show_status(const ml_cli *cli, ml_store *store)
         ML_NATURAL("index_runs", stats.index_runs),
         ML_NATURAL("memory_events", stats.memory_events),
         ML_NATURAL("torn_bytes", stats.torn_bytes),
-        ML_BOOL("read_only", stats.read_only),
         ML_BOOL("damaged", stats.damaged),
     };
-    size_t count = 13;
+    size_t count = 12;
     if (stats.damaged) fields[count++] = ML_TEXT("damage", ml_cli_text(ml_why(store)));
     return ml_show_one(cli, fields, count, ML_EXIT_OK);
 }
@@ -134,6 +133,7 @@ int ml_verb_verify(const ml_cli *cli, int argc, char **argv)
     double start = ml_cli_seconds();
     ml_code code = ml_verify(cli->data, ml_options_has(cli, "deep"), say_problem, &copy, &verified,
                              why, sizeof why);
+    if (code == ML_NOT_FOUND) return ml_cli_no_store(cli);
     if (code != ML_OK && (code != ML_CORRUPT || verified.problems == 0))
         return ml_cli_fail(cli, code, ml_cli_sentence(code, why));
     ml_field fields[] = {

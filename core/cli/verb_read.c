@@ -39,35 +39,40 @@ static size_t whole_event(const ml_event *event, ml_field fields[FIELDS])
     return count;
 }
 
+/* What of a read is shown. */
+typedef struct scope {
+    uint64_t first, last; /* positions; for the end and the bar */
+    bool one_stream;      /* a table need not repeat its name */
+    bool tags;            /* a table shows them */
+} scope;
+
 /* What fits the width of a screen. */
-static size_t short_event(const ml_event *event, ml_field fields[FIELDS])
+static size_t short_event(const ml_event *event, const scope *view, ml_field fields[FIELDS])
 {
-    fields[0] = ML_NATURAL("position", event->position);
-    fields[1] = ML_NATURAL("revision", event->revision);
-    fields[2] = ML_TIME("time", event->time);
-    fields[3] = ML_TEXT("stream", event->stream);
-    fields[4] = ML_TEXT("type", event->type);
-    fields[5] = ML_VALUE("data", event->data);
-    return 6;
+    size_t count = 0;
+    fields[count++] = ML_NATURAL("position", event->position);
+    fields[count++] = ML_NATURAL("revision", event->revision);
+    fields[count++] = ML_TIME("time", event->time);
+    if (!view->one_stream) fields[count++] = ML_TEXT("stream", event->stream);
+    fields[count++] = ML_TEXT("type", event->type);
+    if (view->tags) fields[count++] = ML_VALUE("tags", event->tags);
+    fields[count++] = ML_VALUE("data", event->data);
+    return count;
 }
 
-static bool show_event(ml_show *show, const ml_event *event)
+static bool show_event(ml_show *show, const scope *view, const ml_event *event)
 {
     ml_field fields[FIELDS];
-    size_t count = show->shape == ML_SHAPE_TABLE ? short_event(event, fields)
+    size_t count = show->shape == ML_SHAPE_TABLE ? short_event(event, view, fields)
                                                  : whole_event(event, fields);
     return ml_show_record(show, fields, count);
 }
 
 /* ---- the loop ----------------------------------------------------------------------- */
 
-typedef struct range {
-    uint64_t first, last; /* positions; for the end and the bar */
-} range;
-
-/* Shows the events of the cursor up to span.last. One that cannot be read is said, and the
+/* Shows the events of the cursor up to view->last. One that cannot be read is said, and the
  * others are shown all the same. */
-static int show_events(const ml_cli *cli, ml_store *store, ml_cursor *cursor, range span,
+static int show_events(const ml_cli *cli, ml_store *store, ml_cursor *cursor, const scope *view,
                        ml_show *show, ml_progress *progress)
 {
     int status = ML_EXIT_OK;
@@ -83,9 +88,9 @@ static int show_events(const ml_cli *cli, ml_store *store, ml_cursor *cursor, ra
             continue;
         }
         unreadable = 0;
-        if (event.position > span.last || !show_event(show, &event)) return status;
+        if (event.position > view->last || !show_event(show, view, &event)) return status;
         if (seen % PROGRESS_EVERY == 0)
-            ml_progress_move(progress, event.position - span.first, seen);
+            ml_progress_move(progress, event.position - view->first, seen);
     }
 }
 
@@ -100,7 +105,7 @@ static int say_damage(const ml_cli *cli, ml_store *store)
 }
 
 static int show_selection(const ml_cli *cli, ml_store *store, const ml_selection *selection,
-                          range span, ml_progress *progress)
+                          const scope *view, ml_progress *progress)
 {
     int damage = say_damage(cli, store);
     ml_cursor *cursor;
@@ -108,7 +113,7 @@ static int show_selection(const ml_cli *cli, ml_store *store, const ml_selection
     if (code != ML_OK) return ml_cli_why(cli, code, store);
     ml_show show;
     ml_show_begin(&show, cli, true);
-    int status = show_events(cli, store, cursor, span, &show, progress);
+    int status = show_events(cli, store, cursor, view, &show, progress);
     ml_progress_end(progress);
     ml_cursor_free(cursor);
     return ml_show_end(&show, status != ML_EXIT_OK ? status : damage);
@@ -147,7 +152,9 @@ static int read_events(const ml_cli *cli, ml_selection *selection, ml_query_item
     int status;
     if (!ml_cli_open(cli, false, &store, &status)) return status;
     ml_progress quiet = {0};
-    status = show_selection(cli, store, selection, (range){1, UINT64_MAX}, &quiet);
+    scope view = {.first = 1, .last = UINT64_MAX, .one_stream = selection->stream.size > 0,
+                 .tags = item->tag_count > 0};
+    status = show_selection(cli, store, selection, &view, &quiet);
     ML_IGNORE(ml_close(store) != ML_OK); /* it was open for reading: there is nothing to lose */
     return status;
 }
@@ -179,7 +186,7 @@ int ml_verb_read(const ml_cli *cli, int argc, char **argv)
 
 /* ---- export ------------------------------------------------------------------------- */
 
-static int export_span(const ml_cli *cli, ml_store *store, range span)
+static int export_span(const ml_cli *cli, ml_store *store, scope span)
 {
     ml_head head;
     ml_code code = ml_get_head(store, (ml_bytes){0}, &head);
@@ -190,14 +197,14 @@ static int export_span(const ml_cli *cli, ml_store *store, range span)
     uint64_t total = span.last >= span.first ? span.last - span.first + 1 : 0;
     ml_progress_begin(&progress, cli, "exporting", total);
     if (cli->width > 0) progress.on = false; /* the events themselves are on the screen */
-    return show_selection(cli, store, &selection, span, &progress);
+    return show_selection(cli, store, &selection, &span, &progress);
 }
 
 int ml_verb_export(const ml_cli *cli, int argc, char **argv)
 {
     (void)argc;
     (void)argv;
-    range span = {1, UINT64_MAX};
+    scope span = {.first = 1, .last = UINT64_MAX};
     if (!ml_options_natural(cli, "from", 1, UINT64_MAX, &span.first) ||
         !ml_options_natural(cli, "to", 1, UINT64_MAX, &span.last))
         return ML_EXIT_USAGE;

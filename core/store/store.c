@@ -96,7 +96,10 @@ static ml_code fill_window(ml_store *store)
         ml_bytes record;
         ml_event event;
         ml_error problem = {.code = ML_OK};
-        bool good = ml_log_get(store->log, position, &record, &problem) == ML_OK && ml_event_decode(record, &event);
+        ml_code code = ml_log_get(store->log, position, &record, &problem);
+        /* A call that was refused says nothing of what is stored. */
+        if (code && code != ML_CORRUPT) return ml_error_set(&store->why, code, "%s", problem.sentence);
+        bool good = code == ML_OK && ml_event_decode(record, &event);
         if (!good) ML_IGNORE(note_unreadable(store, position, &problem));
         if (!ml_window_add(&store->window, good ? event.id : unreadable))
             return ml_error_memory(&store->why, "the window of ids");
@@ -166,7 +169,7 @@ static ml_code check_options(ml_store *store)
 static void look_at_name(void *context, const char *name)
 {
     static const char *const ours[] = {"log", "index", "LOCK", "WATERMARK", "WATERMARK~", "views",
-                                       "moonlog.sock"};
+                                       "moonlog.sock", "lost+found"};
     bool *strange = context;
     for (size_t n = 0; n < sizeof ours / sizeof *ours; n++)
         if (strcmp(name, ours[n]) == 0) return;

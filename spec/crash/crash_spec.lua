@@ -18,7 +18,8 @@ describe("power lost after every disk call", function()
       local states, distinct = out:match "^simulate: ([%d,]+) states %(([%d,]+) distinct images%)"
       assert.is_true(number(states) >= number(distinct))
       assert.is_true(number(distinct) > 400)
-      assert.matches("0 lost acknowledgements, 0 torn appends, 0 torn%-as%-corrupt, 0 corrupt%-as%-torn", out)
+      assert.matches("0 lost acknowledgements, 0 torn appends, 0 torn%-as%-corrupt, "
+                       .. "0 corrupt%-as%-torn", out)
     end)
   end
 
@@ -34,10 +35,12 @@ describe("a disk call that fails", function()
     local out, err, status = run "faulty --every 23"
     assert.equal("", err)
     assert.equal(0, status, out)
-    local plays, real = out:match "^faulty: ([%d,]+) plays.*, ([%d,]+) of them on the real disk"
+    local plays, real =
+      out:match "^faulty: ([%d,]+) plays.*, ([%d,]+) of them on the real disk"
     assert.is_true(number(plays) > 500)
     assert.is_true(number(real) > 3)
-    assert.matches("0 wrong answers, 0 lost acknowledgements, 0 refused appends found, 0 hangs", out)
+    assert.matches("0 wrong answers, 0 lost acknowledgements, 0 refused appends found, 0 hangs",
+                   out)
   end)
 end)
 
@@ -46,16 +49,18 @@ describe("damage in files at rest", function()
     local out, err, status = run "flip --part bits --every 331"
     assert.equal("", err)
     assert.equal(0, status, out)
-    local bits, detected = out:match "flip: ([%d,]+) bits of a 64 KiB segment flipped, one by one: ([%d,]+) detected"
+    local bits, detected = out:match
+      "flip: ([%d,]+) bits of a 64 KiB segment flipped, one by one: ([%d,]+) detected"
     assert.equal(bits, detected)
     assert.matches("0 undetected; 0 wrong events, 0 cut off", out)
   end)
 
-  it("of segments that are missing, swapped, of other logs or forged is detected; of the index it is healed", function()
+  it("is detected in missing, swapped or forged segments, and healed in the index", function()
     local out, err, status = run "flip --part files --every 97"
     assert.equal("", err)
     assert.equal(0, status, out)
-    assert.matches("arrangements of the segments of two logs, and forgeries with good checksums: all detected", out)
+    assert.matches("arrangements of the segments of two logs, and forgeries with good checksums: "
+                       .. "all detected", out)
     assert.matches("0 wrong answers", out)
   end)
 end)
@@ -93,7 +98,8 @@ end)
 
 describe("the crash program", function()
   it("refuses what it does not know", function()
-    for _, words in ipairs { "", "dance", "simulate --workload none", "simulate --states", "faulty --every 0" } do
+    for _, words in ipairs { "", "dance", "simulate --workload none", "simulate --states",
+                             "faulty --every 0" } do
       local _, err, status = run(words)
       assert.equal(2, status)
       assert.matches("crash simulate", err, 1, true)

@@ -197,6 +197,10 @@ static void propose(ml_play *play, const ml_plan *want, proposal *made)
     if (want->condition) add_condition(play, want, made);
     for (unsigned w = 0; w < writes; w++) {
         unsigned count = 1 + (want->events > 1 ? ml_dice_below(dice, want->events) : 0);
+        if (events == ML_PLAY_EVENTS) {
+            made->ours.count = w;
+            break;
+        }
         unsigned stream = ml_dice_below(dice, ML_MODEL_STREAMS), first = events;
         ml_code verdict = ML_OK;
         int64_t expected = expect(play, want->expected, stream, &verdict);

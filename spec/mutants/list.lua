@@ -1,5 +1,6 @@
 --- Planted bugs: each is one small change to the store, and the trial that must notice it.
 --
+-- luacheck: ignore 631 (source lines are quoted whole)
 -- `from` stands exactly once in `file` and is replaced by `to`; a bug of two places has
 -- `also` = { { from, to }, … } in the same file. `killed_by` are words for the crash program.
 -- The comment over a group says what would happen to somebody.
@@ -44,7 +45,8 @@ bug { name = "a segment gets its name before it is synced", file = "core/log/wri
   to = "",
   killed_by = "simulate --workload roll" }
 
-bug { name = "segments left behind are not synced before a synced frame", file = "core/log/writer.c",
+bug { name = "segments left behind are not synced before a synced frame",
+  file = "core/log/writer.c",
   from = "ml_code code = settle_behind(log, true, why);",
   to = "ml_code code = settle_behind(log, false, why);",
   killed_by = "simulate --workload roll --states 60000" }
@@ -87,7 +89,8 @@ bug { name = "segments behind a torn one are kept", file = "core/log/recover.c",
   to = "",
   killed_by = "simulate --workload roll --states 60000" }
 
-bug { name = "a full disk at the sync of a directory is taken for nothing written", file = "core/base/disk.c",
+bug { name = "a full disk at the sync of a directory is taken for nothing written",
+  file = "core/base/disk.c",
   from = "if (code != ML_NO_SPACE) return code;",
   to = "if (code) return code;",
   killed_by = "faulty --workload batch" }

@@ -84,14 +84,16 @@ local function work(job, wanted)
   local pipe = assert(io.popen "mktemp -d")
   local tree = pipe:read "l"
   pipe:close()
-  run(("mkdir -p %s/spec && cp -r core Makefile %s && cp -r spec/crash %s/spec"):format(tree, tree, tree))
+  run(("mkdir %s/spec && cp -r core Makefile %s && cp -r spec/crash %s/spec")
+    :format(tree, tree, tree))
   local text, status = build(tree)
   assert(status == 0, text)
   for n, bug in ipairs(bugs) do
     if n % JOBS == job and bug.name:find(wanted, 1, true) then
       local began = os.time()
       local verdict, how = try(tree, bug)
-      io.write(table.concat({ n, verdict, os.time() - began, (how:gsub("[\t\n]", " ")) }, "\t"), "\n")
+      how = how:gsub("[\t\n]", " ")
+      io.write(table.concat({ n, verdict, os.time() - began, how }, "\t"), "\n")
       io.flush()
     end
   end
@@ -106,7 +108,8 @@ end
 local function main(wanted)
   local jobs, results, killed, count = {}, {}, 0, 0
   for job = 0, JOBS - 1 do
-    jobs[#jobs + 1] = assert(io.popen(("lua5.4 spec/mutants/run.lua --job %d '%s'"):format(job, wanted)))
+    local command = ("lua5.4 spec/mutants/run.lua --job %d '%s'"):format(job, wanted)
+    jobs[#jobs + 1] = assert(io.popen(command))
   end
   for _, job in ipairs(jobs) do
     for line in job:lines() do
