@@ -46,7 +46,7 @@ define install
 endef
 
 # ---- what is built ----------------------------------------------------------------------
-CORE := $(sort $(wildcard core/*.c core/base/*.c core/log/*.c core/index/*.c core/store/*.c))
+CORE := $(sort $(wildcard core/base/*.c core/log/*.c core/index/*.c core/store/*.c))
 SCRIPT := $(sort $(wildcard core/script/*.c))
 CLI := $(sort $(wildcard core/cli/*.c core/server/*.c)) core/script/config.c
 COREOBJ := $(CORE:%.c=$(OUT)/obj/%.o)
@@ -67,13 +67,14 @@ quiet = $(if $(V),,@echo "$(1)";)
 
 $(OUT)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(call quiet,CC $<)$(CC) $(CFLAGS) $(if $(filter core/script/% spec/support/%,$<),$(LUA_CFLAGS)) -MMD -MP -c -o $@ $<
+	$(call quiet,CC $<)$(CC) $(CFLAGS) $(if $(filter core/script/% spec/support/%,$<),$(LUA_CFLAGS)) $(if $(filter examples/%,$<),-Icore) -MMD -MP -c -o $@ $<
 
 $(OUT)/moonlog: $(COREOBJ) $(CLIOBJ)
 	$(call quiet,LD $@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -luv $(shell pkg-config --libs lua5.4)
 
 $(OUT)/libmoonlog.so: $(COREOBJ)
-	$(call quiet,LD $@)$(CC) $(CFLAGS) $(LDFLAGS) $(SHARED) -Wl,-soname,libmoonlog.so.0 -o $@ $^ $(LDLIBS)
+	$(call quiet,LD $@)$(CC) $(CFLAGS) $(LDFLAGS) $(SHARED) -Wl,-soname,libmoonlog.so.0 -o $@.0 $^ $(LDLIBS)
+	@ln -sf $(@F).0 $@
 
 $(OUT)/libmoonlog.a: $(COREOBJ)
 	$(call quiet,AR $@)rm -f $@; $(AR) rcs $@ $^
@@ -127,6 +128,10 @@ bench: all ## measure beside SQLite, LMDB and the bare disk; EVENTS=1000000 ROUN
 	@$(MAKE) --no-print-directory MODE=$(MODE) $(OUT)/peers
 	@lua5.4 spec/bench/run.lua $(OUT) $(or $(EVENTS),1000000) $(or $(ROUNDS),3) $(or $(SECONDS),2)
 
+crash: all ## reliability figures: power cuts, failing calls, flipped bits, kill -9, planted bugs
+	@$(MAKE) --no-print-directory MODE=$(MODE) $(OUT)/crash
+	@sh spec/crash/run.sh $(OUT)
+
 FUZZ_SECONDS ?= 60
 fuzz: ## run each fuzz target for FUZZ_SECONDS=60, in build/fuzz
 	$(call install,$(NEED_build) $(NEED_fuzz))
@@ -157,7 +162,7 @@ install: all ## into $(DESTDIR)$(PREFIX): program, libraries, header, Lua module
 	install -D -m 755 $(OUT)/moonlog $(DESTDIR)$(PREFIX)/bin/moonlog
 	install -D -m 644 core/moonlog.h $(DESTDIR)$(PREFIX)/include/moonlog.h
 	install -D -m 644 $(OUT)/libmoonlog.a $(DESTDIR)$(PREFIX)/lib/libmoonlog.a
-	install -D -m 755 $(OUT)/libmoonlog.so $(DESTDIR)$(PREFIX)/lib/libmoonlog.so.0
+	install -D -m 755 $(OUT)/libmoonlog.so.0 $(DESTDIR)$(PREFIX)/lib/libmoonlog.so.0
 	ln -sf libmoonlog.so.0 $(DESTDIR)$(PREFIX)/lib/libmoonlog.so
 	install -D -m 755 $(OUT)/moonlog.so $(DESTDIR)$(PREFIX)/lib/lua/5.4/moonlog.so
 	install -D -m 644 lua/moonlog/client.lua $(DESTDIR)$(PREFIX)/share/lua/5.4/moonlog/client.lua
@@ -165,8 +170,9 @@ install: all ## into $(DESTDIR)$(PREFIX): program, libraries, header, Lua module
 	printf '%s\n' 'Name: moonlog' 'Description: a durable, ordered, replayable log of events' \
 	  'Version: 0.1.0' 'Libs: -L$(PREFIX)/lib -lmoonlog' 'Libs.private: -lcrypto -lm -pthread' \
 	  'Cflags: -I$(PREFIX)/include' > $(DESTDIR)$(PREFIX)/lib/pkgconfig/moonlog.pc
+	$(if $(DESTDIR),,-ldconfig)
 
 clean: ## remove build/
 	rm -rf build
 
-.PHONY: all built deps run test spec asan tsan bench fuzz lint compiled install docs help clean
+.PHONY: all built deps run test spec asan tsan bench crash fuzz lint compiled install docs help clean

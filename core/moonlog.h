@@ -219,7 +219,8 @@ typedef struct ml_stats {
     uint64_t used_bytes;     /* of segment files, as far as they are written */
     uint64_t index_bytes;
     uint64_t index_runs;
-    uint64_t memory_events;  /* events whose index is still only in memory */
+    uint64_t memory_events;  /* events whose index is still only in memory … */
+    uint64_t memory_bytes;   /* … and what it takes there */
     uint64_t torn_bytes;     /* cut from the tail by the recovery of this opening */
     bool read_only;
     bool damaged; /* opened read-only because stored bytes are damaged; see ml_why */
@@ -286,7 +287,8 @@ ML_API ml_code ml_append(ml_store *store, const ml_proposal *proposal, ml_receip
  *
  * Do not mix with ml_append in one turn: that waits for all that was submitted. */
 
-/* How a submitted proposal ended, called from ml_settle. `why` is "CODE: sentence", or NULL
+/* How a submitted proposal ended, called from ml_settle (or whatever else waits for it). It may
+ * call ml_submit; ml_append, ml_settle and ml_flush refuse with BAD_REQUEST there. `why` is "CODE: sentence", or NULL
  * with ML_OK. The receipt is borrowed for the call, NULL unless ML_OK. */
 typedef void ml_settled(void *context, ml_code code, const ml_receipt *receipt, const char *why);
 
@@ -300,7 +302,8 @@ ML_API ml_code ml_submit(ml_store *store, const ml_proposal *proposal, ml_settle
  * `wait` returns only when nothing is left. The code is that of the worst answer. */
 ML_API ml_code ml_settle(ml_store *store, bool wait);
 
-/* Makes everything acknowledged so far durable to `level`. */
+/* Makes everything acknowledged so far durable to `level`. When it is already, ML_DISK syncs
+ * the WATERMARK too: worth a call when nothing was appended for a second. */
 ML_API ml_code ml_flush(ml_store *store, ml_durability level);
 
 /* ---- reading ------------------------------------------------------------------------ */
@@ -332,7 +335,9 @@ ML_API bool ml_cursor_at_end(const ml_cursor *cursor);
 ML_API void ml_cursor_free(ml_cursor *cursor);
 
 /* The last position and, if `stream` is not empty, that stream's head; NOT_FOUND if the
- * stream has no event (head->position is set all the same). */
+ * stream has no event (head->position is set all the same). In a damaged store a stream's
+ * head, a stream that is not there, and the list of streams end with CORRUPT: what can be read
+ * was given, and more may have been there. */
 ML_API ml_code ml_get_head(ml_store *store, ml_bytes stream, ml_head *head);
 
 /* Lists streams in the order they were begun. `category` and `prefix` may be empty; streams

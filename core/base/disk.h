@@ -48,6 +48,8 @@ typedef struct ml_disk_ops {
     /* Takes the exclusive lock of an open file, without waiting: -EAGAIN if another has it.
      * Closing the file gives it back. */
     int (*lock)(ml_disk *disk, int file);
+    /* 1 if another has the lock, 0 if nobody has; takes nothing. */
+    int (*locked)(ml_disk *disk, int file);
     /* Maps the first `size` bytes for reading; later writes are seen through it. A part that
      * cannot be read any more reads as zeros (and fails its checksum), never as a signal. */
     int (*map)(ml_disk *disk, int file, uint64_t size, const uint8_t **map);

@@ -134,6 +134,9 @@ static int faulty_list(ml_disk *disk, const char *path,
     return error < 0 ? error : below(disk)->ops->list(below(disk), path, each, context);
 }
 
+/* Not counted: it is no call that storage depends on. */
+static int faulty_locked(ml_disk *disk, int file) { return below(disk)->ops->locked(below(disk), file); }
+
 static int faulty_lock(ml_disk *disk, int file)
 {
     int error = meet(disk, ML_DISK_OP_LOCK);
@@ -181,6 +184,7 @@ static const ml_disk_ops ops = {
     .sync_dir = faulty_sync_dir,
     .list = faulty_list,
     .lock = faulty_lock,
+    .locked = faulty_locked,
     .map = faulty_map,
     .unmap = faulty_unmap,
     .now = faulty_now,

@@ -162,6 +162,14 @@ static int real_allocate(ml_disk *disk, int file, uint64_t size)
     return error;
 }
 
+static int real_locked(ml_disk *disk, int file)
+{
+    (void)disk;
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    if (fcntl(file, F_OFD_GETLK, &whole) < 0) return -errno;
+    return whole.l_type != F_UNLCK;
+}
+
 static int real_lock(ml_disk *disk, int file)
 {
     (void)disk;
@@ -313,6 +321,7 @@ static const ml_disk_ops ops = {
     .sync_dir = real_sync_dir,
     .list = real_list,
     .lock = real_lock,
+    .locked = real_locked,
     .map = real_map,
     .unmap = real_unmap,
     .now = real_now,

@@ -68,22 +68,29 @@ static const char *path_of(const recorder *self, int file)
 
 /* ---- writing down ----------------------------------------------------------------------- */
 
-static void note(ml_disk *disk, const char *path, ml_disk_call call)
+static void note_as(ml_disk *disk, int file, const char *path, ml_disk_call call)
 {
+    call.file = file;
     copy_path(call.path, path);
     ml_buf_add(&recorder_of(disk)->calls, &call, sizeof call);
 }
 
+static void note(ml_disk *disk, const char *path, ml_disk_call call)
+{
+    note_as(disk, -1, path, call);
+}
+
 static void note_file(ml_disk *disk, int file, ml_disk_call call)
 {
-    note(disk, path_of(recorder_of(disk), file), call);
+    note_as(disk, file, path_of(recorder_of(disk), file), call);
 }
 
 static int rec_open(ml_disk *disk, const char *path, int how)
 {
     int file = below(disk)->ops->open(below(disk), path, how);
     if (file >= 0) remember(recorder_of(disk), file, NULL, path);
-    note(disk, path, (ml_disk_call){.op = ML_DISK_OP_OPEN, .result = file < 0 ? file : 0});
+    note_as(disk, file < 0 ? -1 : file, path,
+            (ml_disk_call){.op = ML_DISK_OP_OPEN, .result = file < 0 ? file : 0});
     return file;
 }
 
@@ -183,6 +190,8 @@ static int rec_list(ml_disk *disk, const char *path, void (*each)(void *context,
     return result;
 }
 
+static int rec_locked(ml_disk *disk, int file) { return below(disk)->ops->locked(below(disk), file); }
+
 static int rec_lock(ml_disk *disk, int file)
 {
     int result = below(disk)->ops->lock(below(disk), file);
@@ -241,6 +250,7 @@ static const ml_disk_ops ops = {
     .sync_dir = rec_sync_dir,
     .list = rec_list,
     .lock = rec_lock,
+    .locked = rec_locked,
     .map = rec_map,
     .unmap = rec_unmap,
     .now = rec_now,

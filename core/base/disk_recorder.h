@@ -24,7 +24,8 @@ enum { ML_DISK_CALL_PATH = 96 }; /* longer ones are cut */
 
 typedef struct ml_disk_call {
     enum ml_disk_op op;
-    char path[ML_DISK_CALL_PATH]; /* of the file or directory; "?" after its close */
+    int file; /* of open and of calls on a file; -1 of all others */
+    char path[ML_DISK_CALL_PATH]; /* it was opened at; of the directory; "?" after its close */
     char to[ML_DISK_CALL_PATH];   /* of rename, else empty */
     uint64_t offset;              /* of pread, pwrite */
     uint64_t size;                /* asked for, or (size) found */

@@ -178,15 +178,23 @@ static int sim_size(ml_disk *disk, int file, uint64_t *size)
     return 0;
 }
 
-static int sim_lock(ml_disk *disk, int file)
+static int sim_locked(ml_disk *disk, int file)
 {
     ml_sim *self = ml_sim_of(disk);
-    ml_sim_handle *opened = handle_of(self, file, true);
+    const ml_sim_handle *opened = handle_of(self, file, false);
     if (opened == NULL) return -EBADF;
     for (int i = 0; i < ML_SIM_HANDLES; i++) {
         const ml_sim_handle *other = &self->handles[i];
-        if (other != opened && other->locked && other->file == opened->file) return -EAGAIN;
+        if (other != opened && other->locked && other->file == opened->file) return 1;
     }
+    return 0;
+}
+
+static int sim_lock(ml_disk *disk, int file)
+{
+    ml_sim_handle *opened = handle_of(ml_sim_of(disk), file, true);
+    if (opened == NULL) return -EBADF;
+    if (sim_locked(disk, file) == 1) return -EAGAIN;
     opened->locked = true;
     return 0;
 }
@@ -349,6 +357,7 @@ const ml_disk_ops ml_disk_sim_ops = {
     .sync_dir = sim_sync_dir,
     .list = sim_list,
     .lock = sim_lock,
+    .locked = sim_locked,
     .map = sim_map,
     .unmap = sim_unmap,
     .now = sim_now,

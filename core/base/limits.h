@@ -17,16 +17,13 @@ enum {
     ML_DEPTH_MAX = 30,             /* nesting of data and meta: msgpack-c unpacks 32 levels,
                                     * two of which the rpc envelope needs */
 
-    /* Records and frames. */
-    ML_ENVELOPE_BYTES_MAX = 10 << 10, /* a record without data and meta: 32 tags, names */
-    ML_FRAME_BODY_MAX = 9 << 20,      /* one append, or a group that stopped filling at 8 MiB */
-
     /* Files. */
     ML_SEGMENT_BYTES = 64 << 20,      /* the default: 190,000 events of 256 bytes; scanned at
                                        * start in 10 ms, zeroed ahead of need in 60 ms */
     ML_SEGMENT_BYTES_MIN = 16 << 10,  /* for tests: header page, frames, footer */
     ML_SEGMENT_BYTES_MAX = 1 << 30,   /* offsets in it are 32-bit */
-    ML_SEGMENTS_MAPPED_MAX = 4096,    /* the kernel allows 65,530 maps a process */
+    ML_SEGMENTS_MAPPED_MAX = 1024,    /* and as many tables of offsets, in each of the handles that
+                                       * share a process's 8,192 guarded maps: 64 GiB at hand */
     ML_INDEX_RUNS_MAX = 64,           /* runs open at once; merging keeps it near 10 */
 
     /* Memory. */

@@ -26,6 +26,33 @@ const ml_option ml_bench_options[] = {
     {0},
 };
 
+const char ml_bench_manual[] =
+    "Works in a directory of its own, never on the store. Without words it runs all:\n\n"
+    "  append      appends of 1, 10 and 100 events, synced (disk) or only written (os)\n"
+    "  limit       synced appends beside bare synced writes of as many bytes\n"
+    "  condition   appends without a condition, with one that holds, with one that fails\n"
+    "  import      `moonlog import` of NDJSON, from its start to its end\n"
+    "  tag         queries for a tag, and for two tags at once\n"
+    "  fill-curve  filling a store: all of it, its first tenth, its last tenth\n"
+    "  rss         memory at most while filling\n"
+    "  size        bytes on the disk for each event\n"
+    "  open        opening a clean store, its files in memory or not\n"
+    "  scan        reading everything\n"
+    "  load100     reading streams of 100 events, one at random after the other\n"
+    "  load10      the same with streams of 10\n\n"
+    "A figure's name is its workload and what sets it apart:\n\n"
+    "  append.disk.100             durability, then events in an append\n"
+    "  limit.append.1, .bare.1     the store, and the disk without it\n"
+    "  condition.os.holds          durability, then what became of the condition\n"
+    "  tag.and                     two tags\n"
+    "  fill, fill.early, .late     of fill-curve\n"
+    "  rss.anonymous               memory that is no file's\n"
+    "  size.log, .index            its parts\n"
+    "  open.cold, .warm            files not in memory, in memory\n\n"
+    "`value` is in `unit`, the median of the rounds. p50_us, p99_us and p999_us are\n"
+    "microseconds that 50, 99 and 99.9 of 100 operations did not exceed; they are blank\n"
+    "where nothing was timed one by one.";
+
 /* In the order of running: those of one data set stand together. */
 static const struct workload {
     const char *name;

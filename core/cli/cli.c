@@ -72,6 +72,12 @@ const char *ml_cli_sentence(ml_code code, const char *why)
     return named ? why + size + 2 : why;
 }
 
+int ml_cli_no_store(const ml_cli *cli)
+{
+    return ml_cli_failf(cli, ML_NOT_FOUND,
+                        "there is no store in %.700s; append or import creates it", cli->data);
+}
+
 /* ---- text --------------------------------------------------------------------------- */
 
 bool ml_cli_natural(const char *text, uint64_t least, uint64_t most, uint64_t *value)

@@ -31,7 +31,8 @@ enum ml_exit {
     ML_EXIT_REFUSED = 5,     /* by a rule */
     ML_EXIT_UNREACHABLE = 6, /* cannot connect, or timed out */
     ML_EXIT_PROBLEMS = 7,    /* a check found some */
-    ML_EXIT_INTERRUPTED = 130
+    ML_EXIT_INTERRUPTED = 130,
+    ML_EXIT_PIPE = 141 /* whoever read stdout has gone; what SIGPIPE would give */
 };
 
 /* How results are written. */
@@ -54,6 +55,7 @@ typedef struct ml_verb {
     const char *words;      /* its positional words, as the usage line names them */
     int least, most;        /* how many of them */
     const char *help;       /* one line */
+    const char *hint;       /* for who gave too few words, or too many; or NULL */
     const char *manual;     /* the rest: what it prints, what it refuses */
     const char *example;
     const ml_option *options;
@@ -69,7 +71,8 @@ extern const ml_option ml_verbs_common[]; /* the options that every verb takes *
 /* The verb of that name, or NULL. */
 const ml_verb *ml_verbs_find(const char *name);
 
-/* What was probably meant: of `count` names the nearest to `word`, or NULL if none is near. */
+/* What was probably meant: of `count` names the first that begins with `word`, else the nearest
+ * to it, or NULL if none is near. */
 const char *ml_verbs_nearest(const char *word, const char *const *names, size_t count);
 
 /* The help of one verb, or with NULL of all, on stdout; gives the exit status. */
@@ -122,6 +125,8 @@ ML_MUST_USE bool ml_options_natural(const ml_cli *cli, const char *name, uint64_
  * status for the code. */
 int ml_cli_fail(const ml_cli *cli, ml_code code, const char *sentence);
 int ml_cli_failf(const ml_cli *cli, ml_code code, const char *format, ...) ML_FORMAT(3, 4);
+/* There is no store to read; gives the exit status. */
+int ml_cli_no_store(const ml_cli *cli);
 /* A wrong command line: BAD_REQUEST, and always ML_EXIT_USAGE. */
 int ml_cli_usage(const ml_cli *cli, const char *format, ...) ML_FORMAT(2, 3);
 
@@ -179,5 +184,6 @@ int ml_verb_version(const ml_cli *cli, int argc, char **argv);
 /* In bench*.c; its options stand beside it, in the form of the table. */
 int ml_bench_run(const ml_cli *cli, int argc, char **argv);
 extern const ml_option ml_bench_options[];
+extern const char ml_bench_manual[];
 
 #endif

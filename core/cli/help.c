@@ -68,8 +68,16 @@ static void add_all(ml_buf *out)
     add_options(out, "options of every verb", ml_verbs_common);
     ml_buf_print(out,
                  "\nexit status\n"
-                 "  0 ok, 1 failed, 2 wrong usage, 3 not found, 4 conflict, 5 refused by a rule,\n"
-                 "  6 cannot connect or timed out, 7 a check found problems, 130 interrupted\n"
+                 "  0    ok\n"
+                 "  1    failed: bad data, a store that is locked or damaged, a full disk, ...\n"
+                 "  2    a wrong command line\n"
+                 "  3    not found\n"
+                 "  4    conflict: a stream is not where the append expects it\n"
+                 "  5    refused by a rule\n"
+                 "  6    cannot connect, or timed out\n"
+                 "  7    a check found problems\n"
+                 "  130  interrupted\n"
+                 "  141  whoever read the output has gone\n"
                  "\n`moonlog help VERB` tells more about one of them.\n");
 }
 

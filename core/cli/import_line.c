@@ -245,6 +245,15 @@ static ml_code check_size(reading *r)
                                          "large in a file, and its name in the event");
 }
 
+/* What `-o json` prints is one array over many lines. */
+static bool begins_array(ml_bytes text)
+{
+    const char *at = text.data;
+    for (size_t i = 0; i < text.size; i++)
+        if (at[i] != ' ' && at[i] != '\t') return at[i] == '[';
+    return false;
+}
+
 ml_code ml_import_line_read(ml_bytes text, ml_buf *arena, ml_import_slot *slot, ml_draft *draft,
                             ml_error *why)
 {
@@ -252,6 +261,9 @@ ml_code ml_import_line_read(ml_bytes text, ml_buf *arena, ml_import_slot *slot, 
     size_t before = arena->size;
     *draft = (ml_draft){0};
     slot->bytes = EVENT_OVERHEAD;
+    if (begins_array(text))
+        return refuse_at(&r, 1, ML_BAD_REQUEST, "that is a JSON array; import wants one object a "
+                                                "line (-o ndjson)");
     ml_error json;
     ml_code code = ml_json_read_line(text, arena, &json);
     if (code != ML_OK)

@@ -98,13 +98,15 @@ static void check_count(walk *w)
 {
     const ml_cli *cli = w->cli;
     if (cli->verb == NULL || cli->help) return;
+    const ml_verb *verb = cli->verb;
+    const char *hint = verb->hint != NULL ? verb->hint : "", *gap = verb->hint != NULL ? "; " : "";
     int given = cli->word_count - 1;
-    if (given < cli->verb->least)
-        REFUSE(w, "%s wants more words: %s; see `moonlog help %s`", cli->verb->name,
-               cli->verb->words, cli->verb->name);
-    else if (given > cli->verb->most)
-        REFUSE(w, "%s has no place for the word '%.512s'; see `moonlog help %s`", cli->verb->name,
-               cli->words[cli->verb->most + 1], cli->verb->name);
+    if (given < verb->least)
+        REFUSE(w, "%s wants more words: %s%s%s; see `moonlog help %s`", verb->name, verb->words,
+               gap, hint, verb->name);
+    else if (given > verb->most)
+        REFUSE(w, "%s has no place for the word '%.512s'%s%s; see `moonlog help %s`", verb->name,
+               cli->words[verb->most + 1], gap, hint, verb->name);
 }
 
 /* ---- the walk ----------------------------------------------------------------------- */

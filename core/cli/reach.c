@@ -14,8 +14,11 @@
 extern char **environ;
 
 enum {
-    PATIENCE_MS = 1000, /* for a daemon that is just stopping, or just beginning */
+    PATIENCE_SECONDS = 1, /* for a daemon that is just stopping, or just beginning */
+    WAIT_SECONDS = 5,     /* to write, for a program that does so: --wait */
+    WAIT_SECONDS_MAX = 86400,
     PAUSE_MS = 10,
+    PAUSE_MS_MAX = 100,
     FD_SAFE = 10 /* above those that a child gets */
 };
 
@@ -131,16 +134,19 @@ static bool join(ml_client *client, const char *dir, bool maps)
     return ml_client_connect(client, uri) == ML_OK && greet(client, maps, NULL) == ML_OK;
 }
 
-static void pause_shortly(void)
+/* Longer each time: whoever did not answer soon may take long. */
+static void pause_shortly(long *ms)
 {
-    struct timespec time = {.tv_nsec = PAUSE_MS * 1000000L};
-    nanosleep(&time, NULL); /* waking early does no harm */
+    struct timespec time = {.tv_nsec = *ms * 1000000L};
+    ML_IGNORE(nanosleep(&time, NULL) != 0); /* woken early, it only looks sooner */
+    *ms = *ms * 2 < PAUSE_MS_MAX ? *ms * 2 : PAUSE_MS_MAX;
 }
 
-static ml_code join_or_start(const ml_cli *cli, ml_reach_how how, bool maps, ml_client *client)
+static ml_code join_or_start(const ml_cli *cli, ml_reach_how how, bool maps, uint64_t wait,
+                             ml_client *client)
 {
-    double end = ml_cli_seconds() + PATIENCE_MS / 1e3;
-    for (;;) {
+    double end = ml_cli_seconds() + (double)wait;
+    for (long pause = PAUSE_MS;;) {
         if (join(client, cli->data, maps)) return ML_OK;
         ml_code code = start(client, cli->data, how);
         if (!code) code = greet(client, maps, NULL);
@@ -151,15 +157,16 @@ static ml_code join_or_start(const ml_cli *cli, ml_reach_how how, bool maps, ml_
             how = ML_REACH_READ;
         else if (ml_cli_seconds() > end)
             return code;
-        pause_shortly();
+        pause_shortly(&pause);
     }
 }
 
-static ml_code reach(const ml_cli *cli, ml_reach_how how, bool maps, ml_client *client)
+static ml_code reach(const ml_cli *cli, ml_reach_how how, bool maps, uint64_t wait,
+                     ml_client *client)
 {
     char space[ML_REACH_TOKEN_MAX];
     const char *token;
-    if (cli->connect == NULL) return join_or_start(cli, how, maps, client);
+    if (cli->connect == NULL) return join_or_start(cli, how, maps, wait, client);
     ml_code code = find_token(cli, space, &token, &client->why);
     if (!code) code = ml_client_connect(client, cli->connect);
     return code ? code : greet(client, maps, token);
@@ -167,8 +174,15 @@ static ml_code reach(const ml_cli *cli, ml_reach_how how, bool maps, ml_client *
 
 bool ml_reach_open(const ml_cli *cli, ml_reach_how how, bool maps, ml_client *client, int *status)
 {
-    if (reach(cli, how, maps, client) == ML_OK) return true;
-    *status = ml_reach_fail(cli, client);
+    uint64_t wait = how == ML_REACH_WRITE ? WAIT_SECONDS : PATIENCE_SECONDS;
+    if (how == ML_REACH_WRITE && !ml_options_natural(cli, "wait", 0, WAIT_SECONDS_MAX, &wait)) {
+        *status = ML_EXIT_USAGE;
+        return false;
+    }
+    ml_code code = reach(cli, how, maps, wait, client);
+    if (code == ML_OK) return true;
+    bool none = code == ML_NOT_FOUND && cli->connect == NULL; /* our own daemon must find one */
+    *status = none && how != ML_REACH_WRITE ? ml_cli_no_store(cli) : ml_reach_fail(cli, client);
     return false;
 }
 

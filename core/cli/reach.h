@@ -23,7 +23,8 @@ typedef enum ml_reach_how {
     ML_REACH_READ,   /* reads; the store must be there */
     ML_REACH_USE,    /* needs the daemon that others talk to; the store must be there */
     ML_REACH_FOLLOW, /* the same, but reading beside another owner is better than nothing */
-    ML_REACH_WRITE   /* may begin a store */
+    ML_REACH_WRITE   /* may begin a store; the verb has an option --wait, and so long it waits for
+                      * a program that has the store open for writing itself */
 } ml_reach_how;
 
 enum { ML_REACH_TOKEN_MAX = 256 };

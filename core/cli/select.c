@@ -61,3 +61,9 @@ uint32_t ml_select_pack(const ml_cli *cli, const ml_select *select, ml_buf *out)
     }
     return pairs;
 }
+
+void ml_select_columns(const ml_cli *cli, const ml_select *select, ml_show *show)
+{
+    show->one_stream = select->stream.size > 0;
+    show->tags = ml_options_has(cli, "tag");
+}

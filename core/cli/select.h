@@ -8,7 +8,7 @@
 #define ML_CLI_SELECT_H
 
 #include "../base/pack.h"
-#include "cli.h"
+#include "show.h"
 
 typedef struct ml_select {
     ml_bytes stream, category; /* both empty: all */
@@ -20,5 +20,9 @@ ML_MUST_USE bool ml_select_take(const ml_cli *cli, const char *word, ml_select *
 /* Packs the parameters `stream`, `category`, `query` and `system`, as far as they are wanted,
  * and gives their number. The verb must have --type, --tag and --system. */
 uint32_t ml_select_pack(const ml_cli *cli, const ml_select *select, ml_buf *out);
+
+/* A table shows only columns that say something: no name of a stream if it is always the same,
+ * tags if one was asked for. */
+void ml_select_columns(const ml_cli *cli, const ml_select *select, ml_show *show);
 
 #endif

@@ -126,21 +126,35 @@ static void add_lua(ml_buf *out, const ml_field *fields, size_t count)
 
 /* ---- tables ------------------------------------------------------------------------- */
 
+/* Whole seconds are enough to look at. */
+static void add_seconds(ml_buf *out, int64_t time)
+{
+    char text[ML_TIME_TEXT + 1];
+    size_t size = ml_time_write(text, time);
+    const char *dot = memchr(text, '.', size);
+    ml_buf_add(out, text, dot != NULL ? (size_t)(dot - text) : size);
+    if (dot != NULL) ml_buf_byte(out, 'Z');
+}
+
+/* A value as JSON, nil as nothing. */
+static void add_plain_value(ml_buf *out, ml_bytes value)
+{
+    if (ml_bytes_equal(value, ML_STR("\xc0"))) return;
+    ml_buf json = {0};
+    add_value(&json, value);
+    ml_cli_plain(out, ml_buf_view(&json));
+    out->failed |= json.failed;
+    ml_buf_free(&json);
+}
+
 /* A cell: text as it is, but for what could play with the terminal. */
 static void add_plain_field(ml_buf *out, const ml_field *field)
 {
     switch (field->kind) {
     case ML_FIELD_TEXT: ml_cli_plain(out, field->bytes); break;
-    case ML_FIELD_TIME: add_time(out, field->time); break;
+    case ML_FIELD_TIME: add_seconds(out, field->time); break;
     case ML_FIELD_ID: add_id(out, field->bytes.data); break;
-    case ML_FIELD_VALUE: {
-        ml_buf json = {0};
-        add_value(&json, field->bytes);
-        ml_cli_plain(out, ml_buf_view(&json));
-        out->failed |= json.failed;
-        ml_buf_free(&json);
-        break;
-    }
+    case ML_FIELD_VALUE: add_plain_value(out, field->bytes); break;
     case ML_FIELD_NATURAL:
     case ML_FIELD_NUMBER:
     case ML_FIELD_BOOL: add_field(out, field); break;
@@ -213,7 +227,7 @@ bool ml_show_now(ml_show *show)
 static int say_failure(const ml_show *show, int status)
 {
     if (show->failed == EINTR) return ML_EXIT_INTERRUPTED;
-    if (show->failed == EPIPE) return status != ML_EXIT_OK ? status : ML_EXIT_FAILED;
+    if (show->failed == EPIPE) return status != ML_EXIT_OK ? status : ML_EXIT_PIPE;
     ml_error why;
     ml_code code = ml_error_disk(&why, -show->failed, "write", "stdout");
     ml_cli_fail(show->cli, code, why.sentence);

@@ -31,21 +31,23 @@ static size_t whole_event(const ml_event *event, ml_field fields[FIELDS])
 }
 
 /* What fits the width of a screen. */
-static size_t short_event(const ml_event *event, ml_field fields[FIELDS])
+static size_t short_event(const ml_show *show, const ml_event *event, ml_field fields[FIELDS])
 {
-    fields[0] = ML_NATURAL("position", event->position);
-    fields[1] = ML_NATURAL("revision", event->revision);
-    fields[2] = ML_TIME("time", event->time);
-    fields[3] = ML_TEXT("stream", event->stream);
-    fields[4] = ML_TEXT("type", event->type);
-    fields[5] = ML_VALUE("data", event->data);
-    return 6;
+    size_t count = 0;
+    fields[count++] = ML_NATURAL("position", event->position);
+    fields[count++] = ML_NATURAL("revision", event->revision);
+    fields[count++] = ML_TIME("time", event->time);
+    if (!show->one_stream) fields[count++] = ML_TEXT("stream", event->stream);
+    fields[count++] = ML_TEXT("type", event->type);
+    if (show->tags) fields[count++] = ML_VALUE("tags", event->tags);
+    fields[count++] = ML_VALUE("data", event->data);
+    return count;
 }
 
 bool ml_show_event(ml_show *show, const ml_event *event)
 {
     ml_field fields[FIELDS];
-    size_t count = show->shape == ML_SHAPE_TABLE ? short_event(event, fields)
+    size_t count = show->shape == ML_SHAPE_TABLE ? short_event(show, event, fields)
                                                  : whole_event(event, fields);
     return ml_show_record(show, fields, count);
 }

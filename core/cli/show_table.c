@@ -2,11 +2,11 @@
  *
  * Rows wait until some hundreds are there, so that their widths are known, and are then
  * written together; later ones may widen a column and never narrow it. The last column is
- * cut at the edge of a terminal.
+ * cut at the edge of a terminal, unless too little of it would be left: then its lines run over.
  */
 #include "show.h"
 
-enum { WAITING_ROWS_MAX = 400, WAITING_BYTES_MAX = 256 << 10, GAP = 2 };
+enum { WAITING_ROWS_MAX = 400, WAITING_BYTES_MAX = 256 << 10, GAP = 2, LAST_MIN = 30 };
 
 /* Characters, not bytes; a character counts one column. */
 static size_t count_columns(ml_bytes text)
@@ -37,9 +37,9 @@ static void add_cell(ml_show *show, size_t column, size_t start, ml_bytes text)
     ml_buf *out = &show->out;
     size_t used = count_columns(text), width = show->widths[column];
     bool last = column + 1 == show->columns;
-    if (last && show->cli->width > 0 && start + used > show->cli->width) {
-        size_t room = show->cli->width > start + 1 ? show->cli->width - start - 1 : 0;
-        ml_bytes shown = cut(text, room);
+    size_t edge = show->cli->width > start + LAST_MIN ? show->cli->width : start + LAST_MIN;
+    if (last && show->cli->width > 0 && start + used > edge) {
+        ml_bytes shown = cut(text, edge - start - 1);
         ml_buf_add(out, shown.data, shown.size);
         ml_buf_print(out, "…");
         return;
@@ -97,7 +97,8 @@ bool ml_show_table_begin_row(ml_show *show, const ml_field *fields, size_t count
         for (size_t i = 0; i < count; i++) {
             show->names[i] = fields[i].name;
             show->widths[i] = strlen(fields[i].name);
-            show->right[i] = fields[i].kind == ML_FIELD_NATURAL || fields[i].kind == ML_FIELD_NUMBER;
+            show->right[i] =
+                fields[i].kind == ML_FIELD_NATURAL || fields[i].kind == ML_FIELD_NUMBER;
         }
         show->columns = count;
     }

@@ -280,10 +280,10 @@ static ml_code import_lines(import *im)
 static int say_stop(const import *im, ml_code code)
 {
     const char *hint = code == ML_BAD_REQUEST && im->lines.cut
-                           ? " (the last line has no newline: was the file cut short?)"
-                           : "";
-    return ml_cli_failf(im->cli, code, "%.900s%s; %" PRIu64 " events before it were imported",
-                        im->why.sentence, hint, im->events);
+                           ? " (the last line has no newline: was the file cut short?)" : "";
+    return ml_cli_failf(im->cli, code, "%.900s%s; %" PRIu64 " %s imported",
+                        im->why.sentence, hint, im->events,
+                        im->events == 1 ? "event before it was" : "events before it were");
 }
 
 static double rounded(double value)
@@ -315,7 +315,8 @@ static int finish(import *im, ml_code code)
     status = ml_reach_close(im->cli, &im->client, status);
     if (status != ML_EXIT_OK) return status;
     if (!ml_cli_interrupted()) return show_summary(im);
-    fprintf(stderr, "moonlog: interrupted; %" PRIu64 " events were imported\n", im->events);
+    fprintf(stderr, "moonlog: interrupted; %" PRIu64 " %s imported\n", im->events,
+            im->events == 1 ? "event was" : "events were");
     return ML_EXIT_INTERRUPTED;
 }
 

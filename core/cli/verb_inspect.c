@@ -123,12 +123,11 @@ static const struct {
     {"segments", ML_FIELD_NATURAL, false},    {"log_bytes", ML_FIELD_NATURAL, false},
     {"used_bytes", ML_FIELD_NATURAL, false},  {"index_bytes", ML_FIELD_NATURAL, false},
     {"index_runs", ML_FIELD_NATURAL, false},  {"memory_events", ML_FIELD_NATURAL, false},
-    {"torn_bytes", ML_FIELD_NATURAL, false},  {"read_only", ML_FIELD_BOOL, false},
-    {"damaged", ML_FIELD_BOOL, false},        {"damage", ML_FIELD_TEXT, false},
-    {"pid", ML_FIELD_NATURAL, true},          {"uptime_ms", ML_FIELD_NATURAL, true},
-    {"connections", ML_FIELD_NATURAL, true},  {"requests", ML_FIELD_NATURAL, true},
-    {"appended", ML_FIELD_NATURAL, true},     {"memory_bytes", ML_FIELD_NATURAL, true},
-    {"draining", ML_FIELD_BOOL, true},
+    {"torn_bytes", ML_FIELD_NATURAL, false},  {"damaged", ML_FIELD_BOOL, false},
+    {"damage", ML_FIELD_TEXT, false},         {"pid", ML_FIELD_NATURAL, true},
+    {"uptime_ms", ML_FIELD_NATURAL, true},    {"connections", ML_FIELD_NATURAL, true},
+    {"requests", ML_FIELD_NATURAL, true},     {"appended", ML_FIELD_NATURAL, true},
+    {"memory_bytes", ML_FIELD_NATURAL, true}, {"draining", ML_FIELD_BOOL, true},
 };
 
 enum { KNOWN = sizeof known / sizeof *known };
@@ -181,6 +180,7 @@ int ml_verb_verify(const ml_cli *cli, int argc, char **argv)
     double start = ml_cli_seconds();
     ml_code code = ml_verify(cli->data, ml_options_has(cli, "deep"), say_problem, &copy, &verified,
                              why, sizeof why);
+    if (code == ML_NOT_FOUND) return ml_cli_no_store(cli);
     if (code != ML_OK && (code != ML_CORRUPT || verified.problems == 0))
         return ml_cli_fail(cli, code, ml_cli_sentence(code, why));
     ml_field fields[] = {

@@ -173,6 +173,7 @@ static int show_pages(reading *r)
 {
     bool more = true;
     ml_show_begin(&r->show, r->cli, true);
+    if (r->select != NULL) ml_select_columns(r->cli, r->select, &r->show);
     ml_code code = say_damage(r);
     if (!code) code = ask(r);
     while (!code && more)

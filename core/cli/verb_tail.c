@@ -158,6 +158,7 @@ static int follow(tail *t, origin *from)
     ml_code code = subscribe(t, from);
     if (code) return ml_reach_fail(t->cli, &t->client);
     ml_show_begin(&t->show, t->cli, true);
+    ml_select_columns(t->cli, &t->select, &t->show);
     while (!code && !t->ended) {
         code = ml_client_wait(&t->client, -1);
         if (!code && !t->ended) code = grant(t);

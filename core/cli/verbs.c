@@ -1,6 +1,10 @@
 /* verbs.c -- THE table of verbs: command lines are read by it, help is printed from it. */
 #include "cli.h"
 
+#define WAIT                                                                             \
+    {.name = "wait", .value = "SECONDS",                                                 \
+     .help = "for another program that has the store open for writing; default 5, 0 not at all"}
+
 /* Ends a list. */
 #define NO_MORE {0}
 
@@ -33,12 +37,14 @@ static const ml_option append_options[] = {
     {.name = "schema", .value = "N", .help = "the version of the type's shape; default 1"},
     {.name = "durability", .value = "disk|os|memory",
      .help = "when it counts as done; default disk: survives power loss"},
+    WAIT,
     NO_MORE,
 };
 
 static const ml_option import_options[] = {
     {.name = "batch", .value = "N",
      .help = "events per append, each synced and whole or absent; 1 to 1024, default 1000"},
+    WAIT,
     NO_MORE,
 };
 
@@ -129,10 +135,14 @@ const ml_verb ml_verbs[] = {
          "stream begins with its first event. Prints the position and the revision the\n"
          "event was given, and \"duplicate\": true if an event with this id was there\n"
          "already. Exits 4 if the stream is not what --expected says, 1 if a program\n"
-         "other than a daemon has the store open for writing. Floats stay floats (35.0) and integers\n"
-         "integers (35); NaN and the infinities are {\"$float\":\"nan\"}, \"inf\", \"-inf\";\n"
-         "bytes are {\"$bin\":\"base64\"}.",
-     .example = "moonlog append account-ada Deposited '{\"amount\": 500}' --expected 0"},
+         "other than a daemon keeps the store open for writing longer than --wait.\n\n"
+         "--id makes a retry safe: the same id in the same stream writes nothing and\n"
+         "prints the result of the first append, whatever the data is this time. With\n"
+         "--expected a revision or no_stream an id is known for ever, else while it is\n"
+         "among the last 65536 events. In another stream it is refused.\n\n"
+         "Floats stay floats (35.0) and integers integers (35); NaN and the infinities\n"
+         "are {\"$float\":\"nan\"}, \"inf\", \"-inf\"; bytes are {\"$bin\":\"base64\"}.",
+     .example = "moonlog append account-ada Deposited '{\"amount\": 500}' --expected 3"},
     {.name = "serve", .words = "", .least = 0, .most = 0,
      .run = ml_verb_serve, .options = serve_options, .local = true,
      .help = "run the daemon on the store",
@@ -163,26 +173,29 @@ const ml_verb ml_verbs[] = {
          "with its number, and nothing of its batch is written; the batches before it\n"
          "are, and stay. Lines that carry ids can be imported again at once: events that\n"
          "are there already are counted as duplicates.",
-     .example = "moonlog import history.ndjson"},
+     .example = "moonlog import examples/bank/history.ndjson"},
     {.name = "export", .words = "", .run = ml_verb_export, .options = export_options,
      .help = "print all events, as import reads them",
      .manual =
          "Prints the events of all streams, those of the system too, in the order of\n"
          "positions. Importing them into an empty store gives the same log but for the\n"
          "time of recording. Default shape is ndjson, also on a terminal.",
-     .example = "moonlog export --from 1000 --to 1999 > part.ndjson"},
+     .example = "moonlog export --from 1 --to 10"},
     {.name = "read", .words = "STREAM|'$all'|'$category:C'", .least = 1, .most = 1,
      .run = ml_verb_read, .options = read_options,
      .help = "print the events of a stream, a category, or all",
+     .hint = "in a shell, '$all' and '$category:C' want their quotes",
      .manual =
          "Reads what is there now, also beside a process that writes. `--type` and\n"
          "`--tag` select; an event must have one of the types and all of the tags. A\n"
-         "table shows the data cut to the width of the terminal; the other shapes show\n"
-         "events whole. Exits 3 if the stream has no event.",
+         "table shows some fields, times in whole seconds, and the data cut to the width\n"
+         "of the terminal; the other shapes (-o json) show events whole. Exits 3 if the\n"
+         "stream has no event. In a shell, '$all' and '$category:C' want their quotes.",
      .example = "moonlog read '$category:account' --type Deposited --limit 10 --backward"},
     {.name = "tail", .words = "[STREAM|'$all'|'$category:C']", .least = 0, .most = 1,
      .run = ml_verb_tail, .options = tail_options,
      .help = "print events as they come",
+     .hint = "in a shell, '$all' and '$category:C' want their quotes",
      .manual =
          "Follows the log without gap or duplicate, until interrupted. Without a word it\n"
          "follows all. N is a position in the log, for a stream too; a TIME is RFC 3339 or\n"
@@ -235,12 +248,11 @@ const ml_verb ml_verbs[] = {
          "is on stdout. Exits 7 if there were problems. Nothing is ever repaired or\n"
          "deleted.",
      .example = "moonlog verify --deep"},
-    {.name = "bench", .words = "[WHAT]", .least = 0, .most = 64,
+    {.name = "bench", .words = "[WORKLOAD]...", .least = 0, .most = 64,
      .run = ml_bench_run, .options = ml_bench_options, .local = true,
      .help = "measure this machine and disk",
-     .manual =
-         "Works in a directory of its own, never on the store.",
-     .example = "moonlog bench"},
+     .manual = ml_bench_manual,
+     .example = "moonlog bench append scan --events 100000"},
     {.name = "help", .words = "[VERB]", .least = 0, .most = 1, .run = ml_verb_help,
      .help = "this list, or the help of one verb",
      .manual =
@@ -292,7 +304,9 @@ static size_t distance(const char *a, const char *b)
 const char *ml_verbs_nearest(const char *word, const char *const *names, size_t count)
 {
     const char *nearest = NULL;
-    size_t best = strlen(word) / 3 + 1; /* further off it is another word */
+    size_t size = strlen(word), best = (size + 1) / 3; /* further off it is another word */
+    for (size_t i = 0; i < count && size > 0; i++)
+        if (strncmp(word, names[i], size) == 0) return names[i];
     for (size_t i = 0; i < count; i++) {
         size_t edits = distance(word, names[i]);
         if (edits > best || (nearest != NULL && edits == best)) continue;

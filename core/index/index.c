@@ -128,7 +128,6 @@ void ml_index_close(ml_index *index)
 /* ---- feeding ------------------------------------------------------------------------------------ */
 
 uint64_t ml_index_covered(const ml_index *index) { return index->covered; }
-uint64_t ml_index_generation(const ml_index *index) { return index->generation; }
 
 ml_code ml_index_add(ml_index *index, uint64_t key, uint64_t position, ml_error *why)
 {
@@ -147,9 +146,8 @@ void ml_index_prefetch(const ml_index *index, uint64_t key, bool chunk)
 
 void ml_index_cover(ml_index *index, uint64_t position)
 {
-    ML_ASSERT(position >= index->covered);
+    ML_ASSERT(position == index->covered + 1);
     index->covered = position;
-    index->generation++;
 }
 
 void ml_index_retract(ml_index *index, uint64_t key, uint64_t last)
@@ -162,7 +160,6 @@ void ml_index_uncover(ml_index *index, uint64_t last)
 {
     ML_ASSERT(last <= index->covered);
     index->covered = last;
-    index->generation++;
     /* The live table may begin further on than what is left: it is empty then. */
     if (index->live.first > last + 1) ml_table_begin(&index->live, last + 1);
 }
@@ -239,7 +236,6 @@ static void job_done(ml_job *base)
         index->damaged_at = job->runs[job->damaged]->head.first;
     if (!index->failed && job->table != NULL) table_written(job);
     if (!index->failed && job->table == NULL) runs_merged(job);
-    index->generation++;
     free(job);
 }
 
@@ -325,7 +321,6 @@ ml_code ml_index_tend(ml_index *index, uint64_t settled, ml_error *why)
     if (index->damaged_at > 0) return ML_CORRUPT;
     if (index->options.read_only) return ML_OK;
     if (!index->freezing && live_events(index) >= index->options.memory_events) freeze(index);
-    index->generation++;
     /* The background is behind: wait, rather than hold more than two tables. */
     if (index->busy && live_events(index) >= 2 * (uint64_t)index->options.memory_events)
         ml_worker_wait(index->worker);
@@ -362,7 +357,6 @@ ml_code ml_index_refresh(ml_index *index, uint64_t head, ml_error *why)
         ml_index_close(newer);
         return ML_OK;
     }
-    newer->generation = index->generation + 1;
     ml_index old = *index;
     *index = *newer;
     *newer = old;
@@ -393,5 +387,4 @@ void ml_index_drop_damaged(ml_index *index)
     drop_from(index, n);
     index->damaged_at = 0;
     index->failed = false;
-    index->generation++;
 }

@@ -118,9 +118,6 @@ ML_MUST_USE bool ml_postings_prev(ml_postings *postings);
 /* Goes to the n-th posting of all (from 0). Only if found with from = 0. */
 ML_MUST_USE bool ml_postings_nth(ml_postings *postings, uint64_t n);
 
-/* Changes whenever postings found before may not be walked any more. */
-uint64_t ml_index_generation(const ml_index *index);
-
 /* Remembers the run that a postings found damaged, for … */
 void ml_index_note_damage(ml_index *index, const ml_postings *postings);
 

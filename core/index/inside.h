@@ -14,7 +14,6 @@ struct ml_index {
     ml_table frozen; /* behind the runs; empty, or waiting for or being written as a run */
     ml_table live;   /* behind that */
     uint64_t covered;
-    uint64_t generation;
     uint64_t damaged_at; /* first position of a run found damaged; 0 = none */
     bool freezing;   /* `frozen` holds something */
     bool busy;       /* a background job is running */

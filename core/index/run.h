@@ -62,7 +62,6 @@ typedef struct ml_run {
     ml_run_head head;
     char path[ML_RUN_PATH];
     const uint8_t *map;
-    bool merging; /* is being read by the background thread */
 } ml_run;
 
 void ml_run_path(char path[ML_RUN_PATH], uint64_t first, uint64_t last);

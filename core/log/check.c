@@ -18,6 +18,9 @@ typedef struct checking {
     ml_segment before;  /* header of the segment before this one */
     ml_walk walk;       /* where its frames ended */
     bool walked;        /* … unless it was damaged */
+    uint64_t lost;      /* sequence of the first frame of the last segment that is not there
+                         * although later ones are: torn, if it was never synced */
+    char held[ML_SENTENCE_MAX]; /* what to say of it otherwise */
 } checking;
 
 void ml_check_report(ml_check *check, const char *format, ...)
@@ -74,15 +77,25 @@ static void take_frame(checking *c, const ml_segment *segment, uint64_t at, cons
     }
 }
 
-/* Walks on behind damage, if there is a good frame somewhere; says what lies between. */
-static bool skip_damage(checking *c, const ml_segment *segment)
+/* Walks on behind damage, if there is a good frame somewhere; says what lies between. At the
+ * end of the log that waits until it is known whether it was ever synced. */
+static bool skip_damage(checking *c, const ml_segment *segment, bool last)
 {
     ml_frame frame;
     uint64_t from = c->walk.offset, at = from + 8;
     if (!ml_segment_find(segment->map, segment->map_size, segment->salt, &at, &frame)) return false;
     if (frame.first < c->walk.position) return false;
-    ml_check_report(c->check, "%s, offset %" PRIu64 ": damaged up to offset %" PRIu64 " (positions %" PRIu64 " to %" PRIu64 ")",
-                    segment->path, from, at, c->walk.position, frame.first - 1);
+    char sentence[ML_SENTENCE_MAX];
+    snprintf(sentence, sizeof sentence,
+             "%s, offset %" PRIu64 ": damaged up to offset %" PRIu64 " (positions %" PRIu64 " to %" PRIu64 ")",
+             segment->path, from, at, c->walk.position, frame.first - 1);
+    bool wait = last && !c->live && c->lost == 0;
+    if (wait) {
+        c->lost = c->walk.sequence;
+        memcpy(c->held, sentence, sizeof c->held);
+    } else {
+        ml_check_report(c->check, "%s", sentence);
+    }
     c->walk.offset = at;
     c->walk.sequence = frame.sequence;
     c->walk.position = frame.first;
@@ -100,7 +113,7 @@ static ml_code walk_frames(checking *c, const ml_segment *segment, bool last, ml
     while (c->walk.sequence <= limit) {
         uint64_t at = c->walk.offset;
         if (ml_segment_walk_next(&c->walk, &frame, &memory)) take_frame(c, segment, at, &frame);
-        else if (memory || !skip_damage(c, segment)) break;
+        else if (memory || !skip_damage(c, segment, last)) break;
     }
     c->walked = true;
     return memory ? ml_error_memory(why, "checking a segment") : ML_OK;
@@ -139,6 +152,8 @@ static void check_tail(checking *c, const ml_segment *segment)
 {
     bool clean = c->marked && (c->mark.flags & ML_WATERMARK_CLEAN) != 0;
     if (c->marked && c->mark.durable > c->durable) c->durable = c->mark.durable;
+    if (c->lost > 0 && c->lost <= c->durable) ml_check_report(c->check, "%s", c->held);
+    if (c->lost > 0) return;
     if (c->walk.sequence <= c->durable)
         ml_check_report(c->check, "%s, offset %" PRIu64 ": the log ends with position %" PRIu64 " here, but frames up to %" PRIu64
                                   " were synced: later positions are damaged or missing",

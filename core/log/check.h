@@ -17,7 +17,7 @@
 
 typedef struct ml_check {
     ml_disk *disk;
-    bool deep; /* also footers' SHA-256 and tables of offsets */
+    bool deep; /* also the SHA-256 of footers */
     /* True if a writer has the lock: asked when the end of the log is reached. */
     bool (*writing)(ml_disk *disk);
     void (*report)(void *context, const char *sentence);

@@ -32,7 +32,7 @@ typedef struct ml_spare {
     enum ml_spare_state state;
     int file;
     uint64_t size;
-    bool zero;           /* fill with zeros and sync: worth it when frames are synced */
+    bool synced;         /* sync the zeros: worth it when frames are synced */
     uint64_t asked_for;  /* number of the segment that was active when it was started */
     bool underway;       /* the owner's: the worker has not given the job back yet */
 } ml_spare;
@@ -52,6 +52,7 @@ struct ml_log {
     ml_log_options options;
     uint8_t id[ML_LOG_ID_SIZE];
     ml_segment **segments; /* by first position */
+    uint64_t *firsts;      /* their first positions, side by side */
     size_t count, capacity;
     size_t recent;         /* index of the segment that was read last */
     size_t mapped;
@@ -116,6 +117,8 @@ ML_MUST_USE ml_code ml_seal_hash(ml_disk *disk, const char *path, uint64_t end, 
 /* offsets.c */
 /* Makes segment->offsets usable: from its file, or from the frames. */
 ML_MUST_USE ml_code ml_offsets_load(ml_log *log, ml_segment *segment, ml_error *why);
+/* Lets go of a mapped table; it is loaded again when it is needed. */
+void ml_offsets_unmap(ml_log *log, ml_segment *segment);
 /* From the frames, whatever is damaged: unreadable records get 0. With `open_end` the count
  * is found too, otherwise it is known and stays. */
 ML_MUST_USE ml_code ml_offsets_rebuild(ml_log *log, ml_segment *segment, bool open_end,

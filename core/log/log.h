@@ -14,7 +14,7 @@
  * Memory   payloads are views into maps of the segments, valid until the next call.
  * Errors   after a failed write or sync of anything the log is fenced: STORE_FAILED, for
  *          good. NO_SPACE leaves everything as it was.
- * Crash    recovery (recover.h) gives every synced group, and any prefix of the others.
+ * Crash    recovery (recover.c) gives every synced group, and any prefix of the others.
  */
 #ifndef ML_LOG_LOG_H
 #define ML_LOG_LOG_H
@@ -89,7 +89,10 @@ ML_MUST_USE ml_code ml_log_close(ml_log *log, ml_error *why);
 void ml_log_get_state(const ml_log *log, ml_log_state *state);
 const uint8_t *ml_log_id(const ml_log *log);
 
-/* The damage that recovery found, as a sentence with file, offset and positions; "" if none. */
+/* Notes damage that whoever reads the log has found; the log is not written to any more. */
+void ml_log_note_damage(ml_log *log, const ml_error *damage);
+
+/* The damage that recovery found, or that was noted, as a sentence with file, offset and positions; "" if none. */
 const char *ml_log_damage(const ml_log *log);
 
 /* Position of the last record that readers see. */

@@ -70,15 +70,19 @@ ml_code ml_offsets_load(ml_log *log, ml_segment *segment, ml_error *why)
     return code;
 }
 
+void ml_offsets_unmap(ml_log *log, ml_segment *segment)
+{
+    if (!segment->mapped_offsets) return;
+    log->disk->ops->unmap(log->disk, segment->table, segment->table_size);
+    segment->table = NULL;
+    segment->offsets = NULL;
+    segment->mapped_offsets = false;
+}
+
 static void drop(ml_log *log, ml_segment *segment)
 {
-    if (segment->mapped_offsets) {
-        log->disk->ops->unmap(log->disk, segment->table, segment->table_size);
-        segment->table = NULL;
-        segment->mapped_offsets = false;
-    } else {
-        free(segment->offsets);
-    }
+    ml_offsets_unmap(log, segment);
+    free(segment->offsets);
     segment->offsets = NULL;
     segment->capacity = 0;
 }

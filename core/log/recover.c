@@ -297,8 +297,10 @@ static ml_code decide(recovery *r, bool *torn, ml_error *why)
 static ml_code keep_aside(ml_log *log, const ml_segment *segment, uint64_t from, uint64_t to,
                           ml_error *why)
 {
-    char path[ML_SEGMENT_PATH + 32];
-    snprintf(path, sizeof path, "log/%020" PRIu64 "-%" PRIu64 ".torn", segment->first, from);
+    char path[ML_SEGMENT_PATH + 64];
+    /* The time keeps apart what was torn at one place twice. */
+    snprintf(path, sizeof path, "log/%020" PRIu64 "-%" PRIu64 "-%" PRId64 ".torn", segment->first, from,
+             log->disk->ops->now(log->disk));
     ml_bytes tail = {segment->map + from, (size_t)(to - from)};
     ml_code code = ml_disk_save(log->disk, path, "log", tail, why);
     return code == ML_NO_SPACE ? ML_OK : code;
@@ -335,22 +337,28 @@ static ml_code cut_tail(recovery *r, ml_error *why)
     return code;
 }
 
+static void forget_last(ml_log *log)
+{
+    ml_segment *segment = log->segments[--log->count];
+    if (segment->map != NULL) log->mapped--;
+    ml_segment_free(segment, log->disk);
+}
+
 static ml_code drop_later_segments(recovery *r, ml_error *why)
 {
     ml_log *log = r->log;
     while (log->count > r->stop + 1) {
         ml_segment *segment = log->segments[log->count - 1];
-        char path[ML_SEGMENT_PATH + 8];
-        snprintf(path, sizeof path, "log/%020" PRIu64 ".torn", segment->first);
+        char path[ML_SEGMENT_PATH + 32];
+        snprintf(path, sizeof path, "log/%020" PRIu64 "-%" PRId64 ".torn", segment->first,
+                 log->disk->ops->now(log->disk));
         ml_code code = ml_log_map(log, segment, why);
         if (code) return code;
         log->torn_bytes +=
             ml_segment_content_end(segment->map, ML_SEGMENT_HEADER, segment->map_size) - ML_SEGMENT_HEADER;
         code = ml_disk_adopt(log->disk, segment->path, path, "log", why);
         if (code) return code;
-        ml_segment_free(segment, log->disk);
-        log->mapped--;
-        log->count--;
+        forget_last(log);
     }
     return ML_OK;
 }
@@ -490,6 +498,8 @@ static ml_code finish(recovery *r, bool torn, ml_error *why)
     log->tail_sequence = r->walk.sequence;
     log->tail_previous = r->walk.previous;
     if (log->options.read_only) {
+        /* The writer may have rolled since its WATERMARK was read: followed like any roll. */
+        while (log->count > r->stop + 1) forget_last(log);
         if (r->marked && r->mark.durable_position < log->position) log->durable = r->mark.durable_position;
         return ML_OK;
     }

@@ -160,17 +160,30 @@ static ml_code leave_active(ml_log *log, ml_error *why)
     return settle_behind(log, false, why);
 }
 
+/* The prepared file, unless it has no room for `least` bytes: then it is let go, because a
+ * file that grows as it is written to can fill the disk half-way. -1 if there is none. */
+static int take_prepared(ml_log *log, uint64_t least, uint64_t *size)
+{
+    int file = ml_seal_take(log, size);
+    if (file < 0 || *size >= least) return file;
+    log->disk->ops->close(log->disk, file);
+    log->disk->ops->unlink(log->disk, NEXT_PATH);
+    return -1;
+}
+
 /* Makes a new segment the active one, with room for a frame of `need` bytes. NO_SPACE before
  * anything changed; any other failure fences. */
 static ml_code roll(ml_log *log, ml_group *group, uint64_t need, ml_error *why)
 {
     ml_segment *segment = new_segment(log, group);
-    if (segment == NULL) return ml_error_memory(why, "a segment");
-    uint64_t size = 0;
-    int file = ml_seal_take(log, &size);
+    if (segment == NULL) {
+        ml_error_memory(why, "a segment");
+        return fence(log, why);
+    }
+    uint64_t size = 0, least = ML_SEGMENT_HEADER + need + ML_SEGMENT_FOOTER;
+    int file = take_prepared(log, least, &size);
     if (file < 0) size = ml_writer_segment_size(log, segment->number);
-    if (size < ML_SEGMENT_HEADER + need + ML_SEGMENT_FOOTER)
-        size = ML_SEGMENT_HEADER + need + ML_SEGMENT_FOOTER;
+    if (size < least) size = least;
     ml_code code = ml_writer_create(log, segment, file, size, &file, why);
     if (code) {
         free(segment);
@@ -183,6 +196,20 @@ static ml_code roll(ml_log *log, ml_group *group, uint64_t need, ml_error *why)
     log->offset = ML_SEGMENT_HEADER;
     log->dirty = false;
     return code ? fence(log, why) : ML_OK;
+}
+
+/* Makes the active segment, which is empty, large enough: before a byte is written, so that a
+ * full disk leaves nothing half-done. */
+static ml_code grow(ml_log *log, uint64_t need, ml_error *why)
+{
+    uint64_t size = log->offset + need + ML_SEGMENT_FOOTER;
+    int refused = log->disk->ops->allocate(log->disk, log->file, size);
+    if (refused == 0) {
+        log->size = size;
+        return ML_OK;
+    }
+    ml_code code = ml_error_disk(why, refused, "allocate", log->active->path);
+    return code == ML_NO_SPACE ? code : fence(log, why);
 }
 
 /* ---- writing ---------------------------------------------------------------------------------- */
@@ -210,8 +237,8 @@ ml_code ml_log_write(ml_log *log, ml_group *group, ml_error *why)
     uint64_t need = ml_align8(group->bytes.size) + ML_FRAME_TRAILER;
     bool fits = log->offset + need + ML_SEGMENT_FOOTER <= log->size;
     /* A segment is named by its first record, so one without any is not left: it grows. */
-    if (!fits && log->offset > ML_SEGMENT_HEADER) {
-        ml_code code = roll(log, group, need, why);
+    if (!fits) {
+        ml_code code = log->offset > ML_SEGMENT_HEADER ? roll(log, group, need, why) : grow(log, need, why);
         if (code) return code;
     }
     ml_frame frame;

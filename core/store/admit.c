@@ -40,6 +40,9 @@ static ml_code check_write(const ml_write *write, size_t *number, size_t *bytes,
 {
     ml_code code = ml_event_check_name(write->stream, ML_STREAM_BYTES_MAX, "stream", why);
     if (code) return code;
+    if (ml_bytes_equal(write->stream, ML_STR("$all")) || ml_bytes_begins(write->stream, ML_STR("$category:")))
+        return ml_error_set(why, ML_BAD_REQUEST, "%.*s is a name for reading; give the stream another one",
+                            ML_SHOW(write->stream));
     if (write->expected < ML_STREAM_EXISTS)
         return ml_error_set(why, ML_BAD_REQUEST,
                             "expected is %" PRId64 "; give a revision from 0, any, no_stream or stream_exists",
@@ -80,7 +83,9 @@ static ml_code find_head(ml_store *store, ml_bytes stream, uint64_t key, uint64_
 {
     if (ml_heads_get(&store->heads, key, stream, revision)) return ML_OK;
     uint64_t position;
-    ml_code code = ml_finder_last(store, stream, store->next - 1, &position, revision, why);
+    /* Most streams that are not in the cache are new: no sentence is made of that. */
+    ml_code code = ml_finder_last(store, stream, store->next - 1, &position, revision, NULL);
+    if (code && code != ML_NOT_FOUND) return ml_finder_last(store, stream, store->next - 1, &position, revision, why);
     if (!code) ml_heads_put(&store->heads, key, stream, *revision);
     return code;
 }
@@ -355,6 +360,8 @@ ml_code ml_admit(ml_store *store, const ml_proposal *proposal, ml_entry *entry, 
 {
     size_t events, bytes, with_id;
     ml_code code = check_writable(store, why);
+    if (!code) code = ml_store_complete(store, why);
+    if (!code) code = check_writable(store, why); /* completing may have met damage */
     if (!code) code = check_form(proposal, &events, &bytes, why);
     if (!code) code = ml_repeat_check_ids(proposal, &with_id, why);
     if (code) return code;

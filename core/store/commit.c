@@ -14,9 +14,10 @@
 
 /* ---- answering --------------------------------------------------------------------------- */
 
-static void answer(ml_batch *batch, ml_code code, const ml_error *why)
+static void answer(ml_store *store, ml_batch *batch, ml_code code, const ml_error *why)
 {
     char text[ML_SENTENCE_MAX + 64] = "";
+    store->answering = true;
     if (code) snprintf(text, sizeof text, "%s: %s", ml_error_name(code), why->sentence);
     for (size_t n = 0; n < batch->count; n++) {
         ml_entry *entry = &batch->entries[n];
@@ -24,7 +25,17 @@ static void answer(ml_batch *batch, ml_code code, const ml_error *why)
         if (entry->settled != NULL)
             entry->settled(entry->context, code, code ? NULL : &entry->receipt, code ? text : NULL);
     }
+    store->answering = false;
     batch->count = 0;
+}
+
+/* A callback may submit what comes next; waiting in it for the disk would wait for itself. */
+static ml_code refuse_answering(const ml_store *store, ml_error *why)
+{
+    if (!store->answering) return ML_OK;
+    return ml_error_set(why, ML_BAD_REQUEST,
+                        "ml_append, ml_settle and ml_flush may not be called from a callback of ml_settle; "
+                        "ml_submit may");
 }
 
 /* The records may go; revisions stay, because the last receipt points at them. */
@@ -56,8 +67,10 @@ static ml_code show(ml_store *store, ml_batch *batch, ml_error *why)
     }
     ml_worker_poll(store->log_worker);
     ml_worker_poll(store->index_worker);
-    ml_code code = ml_index_tend(store->index, ml_log_position(store->log), why);
-    return code == ML_CORRUPT ? ml_store_repair_index(store, why) : code;
+    /* The events are there: what the index lacks is fed before it is next asked (store.c). */
+    if (ml_index_tend(store->index, ml_log_position(store->log), NULL) == ML_CORRUPT)
+        ML_IGNORE(ml_store_repair_index(store, NULL));
+    return ML_OK;
 }
 
 /* Everything staged is taken back, newest first. */
@@ -81,8 +94,8 @@ static ml_code settle_full_disk(ml_store *store, ml_batch *flying)
     /* Answers may submit again: the filling batch is emptied before anyone is told. */
     ml_batch waiting = *store->filling;
     *store->filling = (ml_batch){0};
-    answer(flying, code ? ML_STORE_FAILED : ML_NO_SPACE, &why);
-    answer(&waiting, code ? ML_STORE_FAILED : ML_NO_SPACE, &why);
+    answer(store, flying, code ? ML_STORE_FAILED : ML_NO_SPACE, &why);
+    answer(store, &waiting, code ? ML_STORE_FAILED : ML_NO_SPACE, &why);
     ml_commit_free(&waiting);
     store->why = why;
     return code ? ML_STORE_FAILED : ML_NO_SPACE;
@@ -104,8 +117,12 @@ static ml_code settle(ml_store *store, ml_batch *flying)
             store->failed = true;
             store->why = flying->why;
         }
-        answer(flying, code, &flying->why);
-        if (code) answer(store->filling, code, &flying->why);
+        answer(store, flying, code, &flying->why);
+        if (code) {
+            /* Admitted on top of what may not be there: never written. */
+            answer(store, store->filling, code, &flying->why);
+            empty(store->filling);
+        }
     }
     empty(flying);
     store->flying = NULL;
@@ -165,9 +182,12 @@ static void *flush(void *context)
         pthread_mutex_unlock(&flusher->lock);
         write_batch(store, batch);
         pthread_mutex_lock(&flusher->lock);
-        flusher->state = ML_FLUSHER_DONE;
+        if (flusher->state == ML_FLUSHER_ASKED) flusher->state = ML_FLUSHER_DONE;
         pthread_cond_broadcast(&flusher->changed);
-        if (store->options.notify != NULL) store->options.notify(store->options.notify_context);
+        if (store->options.notify == NULL) continue;
+        pthread_mutex_unlock(&flusher->lock);
+        store->options.notify(store->options.notify_context);
+        pthread_mutex_lock(&flusher->lock);
     }
     pthread_mutex_unlock(&flusher->lock);
     return NULL;
@@ -228,7 +248,8 @@ static bool landed(ml_store *store, bool wait)
 
 ml_code ml_commit_settle(ml_store *store, bool wait)
 {
-    ml_code worst = ML_OK;
+    ml_code worst = refuse_answering(store, &store->why);
+    if (worst) return worst;
     do {
         ml_code code = ML_OK;
         if (store->flying != NULL && landed(store, wait)) code = settle(store, store->flying);
@@ -276,12 +297,14 @@ ml_code ml_commit_submit(ml_store *store, const ml_proposal *proposal, ml_settle
 ml_code ml_commit_append(ml_store *store, const ml_proposal *proposal, ml_receipt *receipt)
 {
     ml_entry entry = {0};
+    ml_code code = refuse_answering(store, &store->why);
+    if (code) return code;
     if (store->flying != NULL) {
         ml_code settled = ml_commit_settle(store, true);
         if (settled) return settled;
     }
     ml_batch *batch = store->filling;
-    ml_code code = ml_admit(store, proposal, &entry, &store->why);
+    code = ml_admit(store, proposal, &entry, &store->why);
     if (code == ML_LIMIT) {
         code = ml_commit_now(store, false, &store->why);
         batch = store->filling;
@@ -305,10 +328,11 @@ ml_code ml_commit_append(ml_store *store, const ml_proposal *proposal, ml_receip
 ml_code ml_commit_flush(ml_store *store, ml_durability level)
 {
     if (level == ML_MEMORY || store->options.read_only) return ML_OK;
-    ml_code code = ml_commit_all(store, level == ML_DISK, &store->why);
+    ml_code code = refuse_answering(store, &store->why);
+    if (!code) code = ml_commit_all(store, level == ML_DISK, &store->why);
     if (code || level == ML_OS) return code;
     uint64_t durable = ml_log_durable(store->log);
-    if (durable == ml_log_position(store->log)) return ML_OK;
+    if (durable == ml_log_position(store->log)) return ml_log_rest(store->log, &store->why);
     code = ml_log_sync(store->log, &durable, &store->why);
     if (code) store->failed = true;
     else ml_log_settle_sync(store->log, durable);

@@ -27,8 +27,6 @@ struct ml_cursor {
     uint64_t positions[BATCH];
     size_t count, at;
     bool scattered;           /* the batch is no simple run of positions */
-    ml_event held;            /* an event read before a gap was reported */
-    bool holds;
     bool warned;              /* of a damaged log */
 };
 
@@ -62,8 +60,12 @@ static ml_code set_range(ml_cursor *cursor, const ml_selection *selection)
     ml_store *store = cursor->store;
     uint64_t position = selection->from, last = cursor->to, revision;
     if (selection->stream.size > 0) {
+        cursor->revision = selection->from; /* 0 unless given: the first must be there */
         ml_code code = ml_finder_last(store, selection->stream, last, &last, &revision, &store->why);
-        if (code || !selection->has_from) return code;
+        if (code) return code;
+        bool from_last = selection->backward && (!selection->has_from || selection->from > revision);
+        if (from_last) cursor->revision = revision;
+        if (!selection->has_from) return ML_OK;
         if (selection->from > revision) {
             cursor->ended = !selection->backward;
             return ML_OK;
@@ -202,11 +204,6 @@ static ml_code end(ml_cursor *cursor)
 
 ml_code ml_cursor_next(ml_cursor *cursor, ml_event *event)
 {
-    if (cursor->holds) {
-        *event = cursor->held;
-        cursor->holds = false;
-        return give(cursor, event);
-    }
     while (!cursor->ended && cursor->left > 0) {
         if (cursor->at == cursor->count) {
             uint64_t from = cursor->backward ? cursor->low : cursor->next;
@@ -219,8 +216,8 @@ ml_code ml_cursor_next(ml_cursor *cursor, ml_event *event)
         if (code) return code;
         if (!ml_finder_matches(cursor->finder, event)) continue;
         if (gap(cursor, event)) {
-            cursor->held = *event;
-            cursor->holds = true;
+            cursor->at--; /* read again when it is asked for */
+            cursor->revision = event->revision;
             return ML_CORRUPT;
         }
         return give(cursor, event);

@@ -20,6 +20,7 @@ struct ml_finder {
     ml_store *store;
     ml_bytes stream, category;
     bool system;
+    uint64_t seed; /* that the keys were made with */
     uint64_t base; /* key of stream or category */
     bool has_base;
     size_t query_count; /* items of the query; `items` holds one at least */
@@ -85,11 +86,10 @@ static ml_bytes keep(char **names, ml_bytes name)
     return kept;
 }
 
-/* Copies one item: names into `names`, keys beside them, and gives it its lists. */
+/* Copies one item: names into `names`, and gives it room for keys and lists. */
 static bool make_item(ml_finder *finder, item *to, const ml_query_item *from, char **names)
 {
     size_t terms = from->tag_count + from->type_count;
-    uint64_t seed = finder->store->seed;
     ml_bytes *copies = malloc((terms + 1) * sizeof *copies);
     to->names = (ml_query_item){copies != NULL ? copies + from->tag_count : NULL, from->type_count, copies,
                                 from->tag_count};
@@ -97,17 +97,28 @@ static bool make_item(ml_finder *finder, item *to, const ml_query_item *from, ch
     to->all = malloc((terms + 1) * sizeof *to->all);
     if (copies == NULL || to->keys == NULL || to->all == NULL) return false;
     to->any = to->all + from->tag_count + 1;
-    for (size_t n = 0; n < from->tag_count; n++) {
-        copies[n] = keep(names, from->tags[n]);
-        to->keys[n] = ml_key_of(seed, ML_KEY_TAG, copies[n]);
-    }
-    for (size_t n = 0; n < from->type_count; n++) {
-        ml_bytes *copy = &copies[from->tag_count + n];
-        *copy = keep(names, from->types[n]);
-        to->keys[from->tag_count + n] = ml_key_of(seed, ML_KEY_TYPE, *copy);
-    }
+    for (size_t n = 0; n < from->tag_count; n++) copies[n] = keep(names, from->tags[n]);
+    for (size_t n = 0; n < from->type_count; n++)
+        copies[from->tag_count + n] = keep(names, from->types[n]);
     finder->postings_count += terms + (finder->has_base ? 1 : 0);
     return true;
+}
+
+/* Makes the keys. A reader that was there before the first segment learns the seed with it,
+ * when subscriptions are there already. */
+static void make_keys(ml_finder *finder)
+{
+    uint64_t seed = finder->seed = finder->store->seed;
+    if (finder->stream.size > 0) finder->base = ml_key_of(seed, ML_KEY_STREAM, finder->stream);
+    else if (finder->category.size > 0)
+        finder->base = ml_key_of(seed, ML_KEY_CATEGORY, finder->category);
+    for (size_t n = 0; n < finder->count; n++) {
+        const item *of = &finder->items[n];
+        size_t tags = of->names.tag_count;
+        for (size_t i = 0; i < tags; i++) of->keys[i] = ml_key_of(seed, ML_KEY_TAG, of->names.tags[i]);
+        for (size_t i = 0; i < of->names.type_count; i++)
+            of->keys[tags + i] = ml_key_of(seed, ML_KEY_TYPE, of->names.types[i]);
+    }
 }
 
 static bool fill(ml_finder *finder, const ml_selection *selection)
@@ -118,15 +129,12 @@ static bool fill(ml_finder *finder, const ml_selection *selection)
     finder->category = keep(&names, selection->category);
     finder->system = selection->system;
     finder->has_base = selection->stream.size + selection->category.size > 0;
-    if (selection->stream.size > 0)
-        finder->base = ml_key_of(finder->store->seed, ML_KEY_STREAM, finder->stream);
-    else if (selection->category.size > 0)
-        finder->base = ml_key_of(finder->store->seed, ML_KEY_CATEGORY, finder->category);
     for (size_t n = 0; n < finder->count; n++) {
         const ml_query_item *from = finder->query_count > 0 ? &selection->query.items[n] : &everything;
         if (!make_item(finder, &finder->items[n], from, &names)) return false;
     }
     finder->postings = malloc((finder->postings_count + 1) * sizeof *finder->postings);
+    make_keys(finder);
     return finder->postings != NULL;
 }
 
@@ -342,6 +350,7 @@ ml_code ml_finder_batch(ml_finder *finder, uint64_t from, uint64_t to, bool back
         *count = count_on(from, to, backward, positions, room);
         return ML_OK;
     }
+    if (finder->seed != finder->store->seed) make_keys(finder);
     /* A damaged run is dropped and made anew from the log; each can be found so only once. */
     for (int tries = 0; tries <= ML_INDEX_RUNS_MAX; tries++) {
         ml_postings *next = finder->postings;
@@ -426,6 +435,8 @@ ml_code ml_finder_revision(ml_store *store, ml_bytes stream, uint64_t revision, 
     for (;;) {
         ml_postings_find(store->index, key, 1, to, &list);
         ml_code code = find_revision(store, &list, stream, revision, to, position, why);
+        if (code == ML_NOT_FOUND && !list.damaged)
+            ml_error_set(why, code, "stream %.*s has no revision %" PRIu64, ML_SHOW(stream), revision);
         if (code != ML_NOT_FOUND || !list.damaged) return code;
         ml_index_note_damage(store->index, &list);
         code = ml_store_repair_index(store, why);

@@ -1,4 +1,4 @@
-/* inside.h -- what the files of the store room share. Private to core/store and moonlog.c.
+/* inside.h -- what the files of the store room share. Private to core/store.
  *
  *   store.c   open, close, feed the index, find a record wherever it is
  *   admit.c   proposal -> positions or a refusal            repeat.c  … sent before
@@ -74,6 +74,7 @@ struct ml_store {
     ml_batch batches[2];
     ml_batch *filling, *flying; /* flying == NULL: nothing is being written */
     bool single;                /* the last batch handed over held one proposal */
+    bool answering;             /* callbacks are being called */
     bool lazy;                  /* `filling` holds ML_MEMORY events nobody waits for */
     ml_flusher flusher;
 };
@@ -81,9 +82,15 @@ struct ml_store {
 /* store.c */
 /* The record at a position, staged ones included. */
 ML_MUST_USE ml_code ml_store_record(ml_store *store, uint64_t position, ml_bytes *record, ml_error *why);
-/* Feeds the index with what the log has and it has not. */
+/* Feeds the index with what it has not: everything below store->next, staged events too. An
+ * attempt can fail (a descriptor, memory); what is asked of the index is complete only when
+ * this is done, so it is asked for first: ml_store_complete. */
 ML_MUST_USE ml_code ml_store_feed(ml_store *store, ml_error *why);
-/* After postings were found damaged: drops the run and feeds again. */
+static inline ml_code ml_store_complete(ml_store *store, ml_error *why)
+{
+    return ml_index_covered(store->index) + 1 == store->next ? ML_OK : ml_store_feed(store, why);
+}
+/* After postings were found damaged: drops the run and all behind it, and feeds again. */
 ML_MUST_USE ml_code ml_store_repair_index(ml_store *store, ml_error *why);
 /* Goes back to what is settled, after staged events were given up. */
 ML_MUST_USE ml_code ml_store_forget_staged(ml_store *store);
@@ -117,7 +124,7 @@ void ml_commit_free(ml_batch *batch);
 ML_MUST_USE ml_code ml_commit_now(ml_store *store, bool sync, ml_error *why);
 /* Waits for the flusher, then ml_commit_now if anything is staged. */
 ML_MUST_USE ml_code ml_commit_all(ml_store *store, bool sync, ml_error *why);
-/* What is public, for moonlog.c. */
+/* What is public, for public.c. */
 ML_MUST_USE ml_code ml_commit_append(ml_store *store, const ml_proposal *proposal, ml_receipt *receipt);
 ML_MUST_USE ml_code ml_commit_submit(ml_store *store, const ml_proposal *proposal, ml_settled *settled,
                                      void *context);

@@ -38,33 +38,43 @@ static ml_code feed_key(void *context, uint64_t key)
     return ml_index_add(f->store->index, key, f->position, f->why);
 }
 
+/* An event that cannot be read has no keys to be found by, so from here on nothing that is
+ * asked of the index is sure to be complete: the store is damaged, and takes no appends. */
+static ml_code note_unreadable(ml_store *store, uint64_t position, const ml_error *problem)
+{
+    ml_error why = {.code = ML_CORRUPT};
+    ml_error_set(&why, ML_CORRUPT, "%s", problem->sentence);
+    if (problem->code != ML_CORRUPT)
+        ml_error_set(&why, ML_CORRUPT, "the record at position %" PRIu64 " is no event; the store is open for reading only", position);
+    ml_log_note_damage(store->log, &why);
+    store->failed = true;
+    return ML_OK;
+}
+
 static ml_code feed_event(feeding *f)
 {
     ml_bytes record;
     ml_event event;
-    ml_code code = ml_store_record(f->store, f->position, &record, f->why);
-    /* A damaged event has no keys to be found by; reading it by position says so. */
-    if (code == ML_CORRUPT) return ML_OK;
-    if (code) return code;
-    if (!ml_event_decode(record, &event)) return ML_OK;
+    ml_error problem = {.code = ML_OK};
+    ml_code code = ml_store_record(f->store, f->position, &record, &problem);
+    if (code == ML_CORRUPT) return note_unreadable(f->store, f->position, &problem);
+    if (code) return ml_error_set(f->why, code, "%s", problem.sentence);
+    if (!ml_event_decode(record, &event)) return note_unreadable(f->store, f->position, &problem);
     code = ml_key_each(f->store->seed, &event, feed_key, f);
-    /* Tags that are no strings: the event has the keys before them. */
-    return code == ML_CORRUPT ? ML_OK : code;
+    return code == ML_CORRUPT ? note_unreadable(f->store, f->position, &problem) : code;
 }
 
 ml_code ml_store_feed(ml_store *store, ml_error *why)
 {
-    uint64_t last = ml_log_position(store->log);
     feeding f = {store, ml_index_covered(store->index) + 1, why};
-    for (; f.position <= last; f.position++) {
+    for (; f.position < store->next; f.position++) {
         ml_code code = feed_event(&f);
         if (code) return code;
         ml_index_cover(store->index, f.position);
-        if (f.position % 4096 != 0) continue;
+        if (f.position % 4096 != 0 || f.position > ml_log_position(store->log)) continue;
         /* A long feed, after the index was lost, writes its runs as it goes. */
         ml_worker_poll(store->index_worker);
-        code = ml_index_tend(store->index, f.position, why);
-        if (code && code != ML_CORRUPT) return code;
+        ML_IGNORE(ml_index_tend(store->index, f.position, NULL)); /* tried again after the next settle */
     }
     return ML_OK;
 }
@@ -72,14 +82,7 @@ ml_code ml_store_feed(ml_store *store, ml_error *why)
 ml_code ml_store_repair_index(ml_store *store, ml_error *why)
 {
     ml_index_drop_damaged(store->index);
-    ml_code code = ml_store_feed(store, why);
-    /* Staged events are in the index as well. */
-    feeding f = {store, ml_log_position(store->log) + 1, why};
-    for (; !code && f.position < store->next; f.position++) {
-        code = feed_event(&f);
-        if (!code) ml_index_cover(store->index, f.position);
-    }
-    return code;
+    return ml_store_feed(store, why);
 }
 
 static ml_code fill_window(ml_store *store)
@@ -92,7 +95,12 @@ static ml_code fill_window(ml_store *store)
         static const uint8_t unreadable[ML_ID_SIZE];
         ml_bytes record;
         ml_event event;
-        bool good = ml_log_get(store->log, position, &record, NULL) == ML_OK && ml_event_decode(record, &event);
+        ml_error problem = {.code = ML_OK};
+        ml_code code = ml_log_get(store->log, position, &record, &problem);
+        /* A call that was refused says nothing of what is stored. */
+        if (code && code != ML_CORRUPT) return ml_error_set(&store->why, code, "%s", problem.sentence);
+        bool good = code == ML_OK && ml_event_decode(record, &event);
+        if (!good) ML_IGNORE(note_unreadable(store, position, &problem));
         if (!ml_window_add(&store->window, good ? event.id : unreadable))
             return ml_error_memory(&store->why, "the window of ids");
         if (good) store->time = event.time;
@@ -107,16 +115,33 @@ ml_code ml_store_forget_staged(ml_store *store)
     return fill_window(store);
 }
 
+static ml_code open_index(ml_store *store);
+
+/* A reader that was there before the first segment learns only now which log this is. */
+static ml_code follow_index(ml_store *store)
+{
+    if (store->seed != ml_get_u64(ml_log_id(store->log))) {
+        ml_index_close(store->index);
+        store->index = NULL;
+        return open_index(store);
+    }
+    ml_code code = ml_index_refresh(store->index, ml_log_position(store->log), &store->why);
+    return code ? code : ml_store_feed(store, &store->why);
+}
+
 ml_code ml_store_catch_up(ml_store *store)
 {
     ml_worker_poll(store->log_worker);
     ml_worker_poll(store->index_worker);
-    if (!store->options.read_only) return store->lazy ? ml_commit_all(store, false, &store->why) : ML_OK;
-    uint64_t before = ml_log_position(store->log);
+    if (!store->options.read_only) {
+        ml_code code = store->lazy && !store->answering ? ml_commit_all(store, false, &store->why) : ML_OK;
+        return code ? code : ml_store_complete(store, &store->why);
+    }
     ml_code code = ml_log_follow(store->log, &store->why);
-    if (code || ml_log_position(store->log) == before) return code;
-    code = ml_index_refresh(store->index, ml_log_position(store->log), &store->why);
-    return code ? code : ml_store_feed(store, &store->why);
+    store->next = ml_log_position(store->log) + 1;
+    /* Asked of the index, not of whether the log moved: an earlier attempt may have failed. */
+    if (!code && ml_index_covered(store->index) + 1 < store->next) code = follow_index(store);
+    return code;
 }
 
 /* ---- opening ------------------------------------------------------------------------------- */
@@ -144,7 +169,7 @@ static ml_code check_options(ml_store *store)
 static void look_at_name(void *context, const char *name)
 {
     static const char *const ours[] = {"log", "index", "LOCK", "WATERMARK", "WATERMARK~", "views",
-                                       "moonlog.sock"};
+                                       "moonlog.sock", "lost+found"};
     bool *strange = context;
     for (size_t n = 0; n < sizeof ours / sizeof *ours; n++)
         if (strcmp(name, ours[n]) == 0) return;

@@ -5,7 +5,7 @@
  * oldest, and a chain ends at the first position that has left the window. So nothing is
  * ever removed.
  *
- * Floor    store. Threads: the owner's. Memory: 24 bytes an event of the window, grown with
+ * Floor    store. Threads: the owner's. Memory: 32 bytes an event of the window, grown with
  * the log up to N.
  */
 #ifndef ML_STORE_WINDOW_H

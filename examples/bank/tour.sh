@@ -44,12 +44,12 @@ refused() {
 
 say 'A bank that keeps events: what happened, never what is.'
 status=0
-"$program" head account-ada >/dev/null 2>&1 || status=$?
+"$program" head account-dee >/dev/null 2>&1 || status=$?
 case $status in
 0) say "Its history is in $MOONLOG_DATA already." ;;
 3) say 'Twenty events of four accounts go in, synced to the disk before they count.'
    moonlog import "$here/history.ndjson" ;;
-*) exec "$program" head account-ada ;;
+*) exec "$program" head account-dee ;;
 esac
 
 say "Ada's account is a stream: opened, then +500, -200, +1000."

@@ -139,6 +139,28 @@ describe("cli: append", function()
     assert.equal(0, status, err)
   end)
 
+  it("waits for other writers, so that ten at once all succeed", function()
+    local dir = tmpdir.new()
+    local command = program.command { "append", "a", "T", "--data", dir .. "/store" }
+    local script = "set --\n"
+      .. "for i in 1 2 3 4 5 6 7 8 9 10; do " .. command .. " & set -- $* $!; done\n"
+      .. "for child; do wait $child || echo exit $?; done"
+    local out, err = program.shell(script)
+    assert.equal("", err)
+    assert.is_nil(out:find("exit", 1, true), out)
+    local revisions = {}
+    for _, said in ipairs(json.lines(out)) do revisions[said.revision + 1] = said.position end
+    assert.same({ 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 }, revisions)
+  end)
+
+  it("gives the first result for the same id, whatever the data, in the same stream", function()
+    on { "append", "a", "T", "1", "--id", ID }
+    local out = on { "append", "a", "U", "2", "--id", ID, "--expected", "no_stream" }
+    assert.is_true(json.read(out).duplicate)
+    assert.equal(1, first("a").data)
+    refused("BAD_REQUEST", 1, { "append", "b", "T", "1", "--id", ID })
+  end)
+
   it("shows a table where that is asked for", function()
     local out = on { "append", "a", "T", "-o", "table" }
     assert.equal("position  1\nrevision  0\nstream    a\n", out)

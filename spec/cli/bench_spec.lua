@@ -99,6 +99,24 @@ describe("cli: bench", function()
     refused("--payload wants", "--payload", "64")
   end)
 
+  it("tells of every workload in its help", function()
+    local help = program.run { "help", "bench" }
+    local _, err = program.run { "bench", "quux" }
+    local names = assert(err:match "it has ([^\n]+)"):gsub(" and ", ", ")
+    for name in names:gmatch "[%w-]+" do
+      assert.truthy(help:find("\n  " .. name .. " ", 1, true), name)
+    end
+    assert.truthy(help:find("p99_us", 1, true))
+  end)
+
+  it("leaves blank in a table what was not timed", function()
+    local out, err, status = program.run {
+      "bench", "size", "--dir", tmpdir.new(), "--events", "1000", "-o", "table",
+    }
+    assert.equal(0, status, err)
+    assert.is_nil(out:find "null")
+  end)
+
   it("says why it cannot work", function()
     local _, err, status = program.run { "bench", "scan", "--dir", "/nowhere/at/all" }
     assert.equal(3, status)

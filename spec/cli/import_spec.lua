@@ -143,7 +143,7 @@ describe("cli: import", function()
 
   it("names the field that is wrong, and where", function()
     local function field(text, sentence) refused(line(1) .. "\n" .. text .. "\n", sentence, 0) end
-    field("[1]", "line 2, column 1: a line must be a JSON object")
+    field("[1]", "line 2, column 1: that is a JSON array; import wants one object a line")
     field("7", "line 2, column 1: a line must be a JSON object")
     field('{"type":"T"}', 'column 1: "stream" is missing')
     field('{"stream":"s"}', 'column 1: "type" is missing')
@@ -175,6 +175,17 @@ describe("cli: import", function()
     field('{"stream":"s","type":"T","data":9223372036854775808}', "line 2, column 33: ")
     field('{"stream":"s","type":"T","data":NaN}', "line 2, column 33: ")
     field('{"stream":"s","type":"T","data":"a\0b"}', "line 2, column ")
+  end)
+
+  it("says that what -o json prints is an array", function()
+    import(line(1))
+    refused((on { "export", "-o", "json" }),
+      "line 1, column 1: that is a JSON array; import wants one object a line (-o ndjson)", 0)
+  end)
+
+  it("counts one event as one", function()
+    local _, err = on({ "import", "--batch", "1" }, line(1) .. "\n{")
+    assert.truthy(err:find("; 1 event before it was imported\n", 1, true), err)
   end)
 
   it("takes data 30 levels deep and refuses 31", function()

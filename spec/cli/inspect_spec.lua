@@ -50,6 +50,7 @@ describe("cli: questions about a store", function()
     assert.equal(dir, said.directory)
     assert.truthy(said.version:match "^%d+%.%d+%.%d+$")
     assert.is_false(said.damaged)
+    assert.is_nil(said.read_only)
     for _, name in ipairs { "segments", "log_bytes", "used_bytes", "index_bytes", "index_runs",
                             "memory_events", "torn_bytes" } do
       assert.equal("integer", math.type(said[name]), name)
@@ -118,6 +119,7 @@ describe("cli: a directory", function()
     assert.equal(wanted, status, err)
     assert.equal("", out)
     assert.truthy(err:match("^moonlog: " .. code .. ": [^\n]+\n$"), err)
+    return err
   end
 
   it("must be there to be read, and is made to be written", function()
@@ -125,7 +127,8 @@ describe("cli: a directory", function()
     for _, words in ipairs { { "read", "a" }, { "export" }, { "streams" }, { "head" },
                              { "status" }, { "verify" } } do
       words[#words + 1] = "--data=" .. dir .. "/none"
-      refused("NOT_FOUND", 3, words)
+      local err = refused("NOT_FOUND", 3, words)
+      assert.truthy(err:find("/none; append or import creates it", 1, true), err)
     end
     local _, err, status = program.run { "append", "a", "T", "--data", dir .. "/some" }
     assert.equal(0, status, err)

@@ -94,6 +94,27 @@ describe("cli: read", function()
     assert.truthy(lines[6]:match '^       5         2  20.* {"amount":2}$', lines[6])
   end)
 
+  it("shows whole seconds, and no column that says nothing", function()
+    local function heading(...)
+      local out = on { "read", "-o", "table", ... }
+      assert.truthy(out:match "%d%d%d%d%-%d%d%-%d%dT%d%d:%d%d:%d%dZ ", out)
+      return (out:match "^[^\n]+":gsub(" +", " "))
+    end
+    assert.equal("position revision time type data", heading "account-1")
+    assert.equal("position revision time type tags data", heading("account-1", "--tag", "red"))
+    assert.equal("position revision time stream type data", heading "$category:account")
+  end)
+
+  it("leaves thirty columns to the data on a narrow terminal", function()
+    local words = program.command { "read", "wide", "--data" }
+    local dir = tmpdir.new() .. "/store"
+    local other = program.on(dir)
+    other { "append", "wide", ("T"):rep(30), '"' .. ("x"):rep(100) .. '"' }
+    local out = program.shell(("script -qec %s /dev/null"):format(
+      program.quote("stty cols 80; NO_COLOR=1 " .. words .. " " .. dir)))
+    assert.truthy(out:find(' "' .. ("x"):rep(28) .. "…", 1, true), out)
+  end)
+
   it("lets no name play with the terminal", function()
     local other = program.on(tmpdir.new() .. "/store")
     other { "append", "b\xc2\x9bc", "T", '"x\\u007fy\\u009bz"' }

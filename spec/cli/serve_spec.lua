@@ -50,7 +50,7 @@ describe("cli: serve", function()
     local said = json.read((on { "status" }))
     assert.equal(pid, said.pid)
     assert.equal(3, said.appended)
-    assert.is_false(said.read_only)
+    assert.is_nil(said.read_only)
     local _, why, verified = on { "verify", "--deep" }
     assert.equal(0, verified, why)
   end)
@@ -214,15 +214,31 @@ describe("cli: a verb without a daemon", function()
     assert(store:append("a", { { type = "T", data = 1 } }))
     assert.equal(1, json.read((on { "read", "a" })).data)
     assert.equal(1, json.read((on { "status" })).position)
-    local out, err, status = on { "append", "a", "T" }
+    for _, words in ipairs { { "append", "a", "T", "--wait", "1" },
+                             { "append", "a", "T", "--wait", "0" }, { "import", "--wait=0" } } do
+      local out, err, status = on(words)
+      assert.equal(1, status)
+      assert.equal("", out)
+      assert.truthy(err:match "^moonlog: LOCKED: [^\n]+\n$", err)
+    end
+    local _, err, status = on { "append", "a", "T", "-o", "json", "--wait", "0" }
     assert.equal(1, status)
-    assert.equal("", out)
-    assert.truthy(err:match "^moonlog: LOCKED: [^\n]+\n$", err)
+    assert.is_true(json.read(err).error.retry)
     local tail = daemon.spawn { "tail", "--from", "start", "--data", dir }
     assert.equal(1, json.read(tail:line()).data)
     assert(store:append("a", { { type = "T", data = 2 } }))
     assert.equal(2, json.read(tail:line()).data)
     assert.equal(130, (tail:stop "INT"))
     store:close()
+  end)
+
+  it("waits to write until the program that has the store open is done", function()
+    local store = assert(require("moonlog").open { dir = dir })
+    local writer = daemon.spawn { "append", "a", "T", "1", "--wait", "30", "--data", dir }
+    os.execute "sleep 0.5"
+    assert.equal(0, store:head().position)
+    store:close()
+    assert.equal(1, json.read(writer:line()).position)
+    assert.equal(0, (writer:wait()))
   end)
 end)

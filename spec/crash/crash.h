@@ -15,10 +15,11 @@ typedef struct ml_crash_options {
     const char *workload; /* only this one; NULL: all */
     uint64_t states;      /* distinct images at least; 0: one round */
     uint64_t seed;
-    uint64_t op;          /* only the crashes after this call; 0: all */
-    const char *fate;     /* only this one, as it was printed; NULL: all */
-    uint64_t every;       /* of the faults, flips … only each n-th; 1: all */
-    uint64_t rounds;      /* kills */
+    uint64_t op;      /* only the crashes after this call; 0: all */
+    const char *fate; /* only this one, as it was printed; NULL: all */
+    const char *part; /* of flip: only "bits" or "files"; NULL: both */
+    uint64_t every;   /* of the faults, flips … only each n-th; 1: all */
+    uint64_t rounds;  /* kills */
 } ml_crash_options;
 
 bool ml_simulate(const ml_crash_options *options);
@@ -32,7 +33,8 @@ bool ml_kill(const ml_crash_options *options);
 uint64_t ml_image_hash(const ml_disk *disk, const char *prefix);
 
 /* Calls each(path) for every file. */
-void ml_image_each(const ml_disk *disk, void (*each)(void *context, const char *path), void *context);
+void ml_image_each(const ml_disk *disk, void (*each)(void *context, const char *path),
+                   void *context);
 
 /* Frames of the log: those that hold events up to position `last`, or those up to sequence
  * `last`. They are found without the code under test. */

@@ -61,10 +61,11 @@ static void show_calls(const trial *t)
     enum { AROUND = 6 };
     size_t count, at = 0;
     const ml_disk_call *calls = ml_disk_recorder_calls(t->recorder, &count);
-    while (at < count && calls[at].result != -t->fault.error) at++;
+    while (at < count && calls[at].result != -t->fault.error)
+        at++;
     for (size_t n = at > AROUND ? at - AROUND : 0; n < count && n < at + AROUND; n++)
-        printf("  %s %s %s %" PRIu64 "+%" PRIu64 " = %" PRId64 "\n", ml_disk_op_name(calls[n].op), calls[n].path,
-               calls[n].to, calls[n].offset, calls[n].size, calls[n].result);
+        printf("  %s %s %s %" PRIu64 "+%" PRIu64 " = %" PRId64 "\n", ml_disk_op_name(calls[n].op),
+               calls[n].path, calls[n].to, calls[n].offset, calls[n].size, calls[n].result);
 }
 
 static bool fail(const trial *t, const char *where, const char *why)
@@ -75,7 +76,7 @@ static bool fail(const trial *t, const char *where, const char *why)
     return false;
 }
 
-/* ---- afterwards --------------------------------------------------------------------------- */
+/* ---- afterwards --------------------------------------------------------------------- */
 
 static bool check_disk(trial *t, ml_disk *disk, size_t least, const char *where)
 {
@@ -87,9 +88,12 @@ static bool check_disk(trial *t, ml_disk *disk, size_t least, const char *where)
     ml_store *store = ml_play_open(disk, &options, &code);
     if (!code) code = ml_get_stats(store, &stats);
     bool good = true;
-    if (code || stats.damaged) good = fail(t, where, ml_why(store));
-    else if (!ml_model_check(model, store, least, &found)) good = fail(t, where, model->why);
-    else if (!ml_model_check_index(model, store, found)) good = fail(t, where, model->why);
+    if (code || stats.damaged)
+        good = fail(t, where, ml_why(store));
+    else if (!ml_model_check(model, store, least, &found))
+        good = fail(t, where, model->why);
+    else if (!ml_model_check_index(model, store, found))
+        good = fail(t, where, model->why);
     code = ml_close(store);
     return good && (code == ML_OK || fail(t, where, ml_code_name(code)));
 }
@@ -99,13 +103,17 @@ static bool check_crashed(trial *t)
     ml_disk_sim_count pending = ml_disk_sim_pending(t->sim);
     uint64_t kept[64];
     ML_ASSERT(pending.units <= 64 * 64);
-    for (size_t n = 0; n < 64; n++) kept[n] = ml_dice_roll(&t->play.dice);
+    for (size_t n = 0; n < 64; n++)
+        kept[n] = ml_dice_roll(&t->play.dice);
     ml_disk_sim_fate none = {NULL, 0};
     ml_disk_sim_fate some = {kept, ml_dice_below(&t->play.dice, (uint32_t)pending.dir_ops + 1)};
     ml_disk_sim_crash_into(t->sim, &none, t->image);
-    if (!check_disk(t, t->image, t->play.model.durable, "after a crash that keeps nothing pending: ")) return false;
+    if (!check_disk(t, t->image, t->play.model.durable,
+                    "after a crash that keeps nothing pending: "))
+        return false;
     ml_disk_sim_crash_into(t->sim, &some, t->image);
-    return check_disk(t, t->image, t->play.model.durable, "after a crash that keeps some of what was pending: ");
+    return check_disk(t, t->image, t->play.model.durable,
+                      "after a crash that keeps some of what was pending: ");
 }
 
 /* As after a kill: the next process opens what is there, is told that an append is on the
@@ -119,7 +127,8 @@ static bool check_going_on(trial *t)
     size_t found = 0;
     ml_store *store = ml_play_open(t->sim, &options, &code);
     bool good = code == ML_OK || fail(t, "opening again: ", ml_why(store));
-    good = good && (ml_model_check(model, store, model->visible, &found) || fail(t, "opening again: ", model->why));
+    good = good && (ml_model_check(model, store, model->visible, &found) ||
+                    fail(t, "opening again: ", model->why));
     ml_model_cut(model, found);
     good = good && (ml_play_append_one(model, store, false) || fail(t, "", model->why));
     ml_disk_sim_crash_into(t->sim, &(ml_disk_sim_fate){0}, t->image);
@@ -127,29 +136,49 @@ static bool check_going_on(trial *t)
     return good && check_disk(t, t->image, model->count, where);
 }
 
-/* A sync that failed is never made again by the same opening: the kernel may say yes then to
- * pages that it has dropped. */
+/* A sync that failed is never made again by the same opening, through no descriptor: the
+ * kernel may say yes then to pages that it has dropped. Segments get their names while they are
+ * open, so names are followed. */
 static bool check_syncs(trial *t)
 {
+    enum { OPEN = 256 };
+    static char names[OPEN][ML_DISK_CALL_PATH];
+    char failed[ML_DISK_CALL_PATH] = "";
     size_t count;
     const ml_disk_call *calls = ml_disk_recorder_calls(t->recorder, &count);
-    const char *failed = "";
+    memset(names, 0, sizeof names);
     for (size_t n = 0; n < count; n++) {
         const ml_disk_call *call = &calls[n];
-        if (call->op == ML_DISK_OP_OPEN && strcmp(call->path, "LOCK") == 0) failed = "";
-        if (call->op != ML_DISK_OP_SYNC || strstr(call->path, ".seg") == NULL) continue;
-        if (call->result < 0) failed = call->path;
-        else if (strcmp(call->path, failed) == 0) return fail(t, "a failed sync is tried again: ", failed);
+        bool made = call->result >= 0;
+        ML_ASSERT(call->file < OPEN);
+        if (call->op == ML_DISK_OP_OPEN && made) {
+            snprintf(names[call->file], sizeof names[0], "%s", call->path);
+            /* The next process, or another file of that name. */
+            bool anew = strcmp(call->path, "LOCK") == 0 || strstr(call->path, ".seg") == NULL;
+            if (strcmp(call->path, "LOCK") == 0 || (anew && strcmp(call->path, failed) == 0))
+                failed[0] = '\0';
+        } else if (call->op == ML_DISK_OP_RENAME && made) {
+            for (size_t i = 0; i < OPEN; i++)
+                if (strcmp(names[i], call->path) == 0)
+                    snprintf(names[i], sizeof names[0], "%s", call->to);
+            if (strcmp(failed, call->path) == 0) snprintf(failed, sizeof failed, "%s", call->to);
+        } else if (call->op == ML_DISK_OP_SYNC && strncmp(names[call->file], "log/", 4) == 0) {
+            if (made && strcmp(names[call->file], failed) == 0)
+                return fail(t, "a failed sync is tried again: ", failed);
+            if (!made) snprintf(failed, sizeof failed, "%s", names[call->file]);
+        }
     }
     return true;
 }
 
-/* ---- plays ----------------------------------------------------------------------------------- */
+/* ---- plays -------------------------------------------------------------------------- */
 
 static void describe(const trial *t, const char *disk)
 {
-    snprintf(now, sizeof now, "workload %s on the %s disk, seed %" PRIu64 ", call %" PRIu64 " fails with %s %s",
-             t->workload->name, disk, t->seed, t->fault.nth, t->fault_name, t->fault.for_ever ? "for ever" : "once");
+    snprintf(now, sizeof now,
+             "workload %s on the %s disk, seed %" PRIu64 ", call %" PRIu64 " fails with %s %s",
+             t->workload->name, disk, t->seed, t->fault.nth, t->fault_name,
+             t->fault.for_ever ? "for ever" : "once");
 }
 
 static void begin(trial *t, ml_disk *under)
@@ -190,7 +219,8 @@ static bool play_all(trial *t)
             t->fault_name = faults[n].name;
             uint64_t every = t->options->every, first = 1 + (n + ever) % every;
             for (uint64_t nth = first; hit; nth += every) {
-                t->fault = (ml_disk_fault){.nth = nth, .error = faults[n].error, .for_ever = ever == 1};
+                t->fault =
+                    (ml_disk_fault){.nth = nth, .error = faults[n].error, .for_ever = ever == 1};
                 if (!play_sim(t, &hit)) return false;
             }
         }
@@ -198,7 +228,7 @@ static bool play_all(trial *t)
     return true;
 }
 
-/* ---- the real disk ------------------------------------------------------------------------------ */
+/* ---- the real disk ------------------------------------------------------------------ */
 
 static int remove_one(const char *path, const struct stat *about, int kind, struct FTW *ftw)
 {
@@ -217,7 +247,8 @@ static bool play_real(trial *t, const char *dir, bool *hit)
     begin(t, NULL);
     *hit = ml_disk_faulty_hit(t->faulty);
     bool good = !t->play.wrong || fail(t, "", t->play.why);
-    good = good && check_syncs(t) && check_disk(t, disk, t->play.model.visible, "after the fault: ");
+    good =
+        good && check_syncs(t) && check_disk(t, disk, t->play.model.visible, "after the fault: ");
     ml_play_free(&t->play);
     ml_disk_free(t->recorder);
     ml_disk_free(t->faulty);
@@ -246,12 +277,13 @@ static bool play_real_disk(trial *t)
     return good;
 }
 
-/* ---- the whole -------------------------------------------------------------------------------------- */
+/* ---- the whole ---------------------------------------------------------------------- */
 
 static ml_disk *new_disk(uint64_t seed)
 {
     ml_disk *disk = NULL;
-    ml_code code = ml_disk_sim_new(&(ml_disk_sim_options){.file_bytes = 1 << 18, .seed = seed}, &disk, NULL);
+    ml_code code =
+        ml_disk_sim_new(&(ml_disk_sim_options){.file_bytes = 1 << 18, .seed = seed}, &disk, NULL);
     ML_ASSERT(code == ML_OK);
     return disk;
 }
@@ -268,7 +300,8 @@ static bool play_workloads(trial *t)
     for (size_t n = 0; good && n < ml_workload_count; n++) {
         t->workload = &ml_workloads[n];
         if (t->workload->cuts) continue; /* the same steps as another */
-        if (t->options->workload != NULL && strcmp(t->options->workload, t->workload->name) != 0) continue;
+        if (t->options->workload != NULL && strcmp(t->options->workload, t->workload->name) != 0)
+            continue;
         good = play_all(t);
     }
     ml_disk_free(t->recorder);
@@ -289,10 +322,13 @@ bool ml_faulty(const ml_crash_options *options)
     bool good = play_workloads(t) && (options->workload != NULL || play_real_disk(t));
     alarm(0);
     if (good)
-        printf("faulty: %s plays, a disk call failing in each (EIO, ENOSPC, EINTR, short; once, for ever), %s of "
-               "them on the real disk: %s errors, each with a code and a sentence; 0 wrong answers, 0 lost "
+        printf("faulty: %s plays, a disk call failing in each (EIO, ENOSPC, EINTR, short; once, "
+               "for ever), %s of "
+               "them on the real disk: %s errors, each with a code and a sentence; 0 wrong "
+               "answers, 0 lost "
                "acknowledgements, 0 refused appends found, 0 hangs; seed %" PRIu64 "\n",
-               ml_crash_number(t->plays), ml_crash_number(t->real), ml_crash_number(t->refusals), t->seed);
+               ml_crash_number(t->plays), ml_crash_number(t->real), ml_crash_number(t->refusals),
+               t->seed);
     free(t);
     return good;
 }

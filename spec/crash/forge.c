@@ -44,7 +44,8 @@ static uint64_t find_frame(const uint8_t *data, uint64_t size, unsigned back)
 {
     uint64_t offsets[512] = {0};
     size_t count = 0;
-    for (uint64_t at = HEADER; at + FRAME < size && memcmp(data + at, "MLF1", 4) == 0 && count < 512;
+    for (uint64_t at = HEADER;
+         at + FRAME < size && memcmp(data + at, "MLF1", 4) == 0 && count < 512;
          at += FRAME + ml_get_u32(data + at + AT_BODY) + TRAILER)
         offsets[count++] = at;
     ML_ASSERT(count > back);
@@ -80,7 +81,7 @@ static last take_segment(ml_harm *harm, size_t n)
     return it;
 }
 
-/* ---- frames -------------------------------------------------------------------------------- */
+/* ---- frames ------------------------------------------------------------------------- */
 
 static bool forge_field(ml_harm *harm, size_t segment, unsigned back, unsigned at, const char *name)
 {
@@ -89,7 +90,8 @@ static bool forge_field(ml_harm *harm, size_t segment, unsigned back, unsigned a
     uint8_t *frame = it.data + offset;
     ml_put_u32(frame + at, ml_get_u32(frame + at) + 1);
     sign_frame(frame, it.salt, ml_get_u32(frame + AT_BODY));
-    ml_harm_say(harm, "%s, offset %" PRIu64 ": a frame with good checksums and a wrong %s", it.path, offset, name);
+    ml_harm_say(harm, "%s, offset %" PRIu64 ": a frame with good checksums and a wrong %s", it.path,
+                offset, name);
     return ml_harm_take_as(harm, ML_DAMAGED_OPEN);
 }
 
@@ -103,7 +105,8 @@ static bool forge_length(ml_harm *harm, size_t segment, bool clean)
     memcpy(it.data + end, model, FRAME);
     ml_put_u64(it.data + end + AT_SEQUENCE, ml_get_u64(model + AT_SEQUENCE) + 1);
     ml_put_u32(it.data + end + AT_BODY, 0x7ffffff8);
-    ml_put_u32(it.data + end + AT_CRC, ml_crc32c(it.salt, it.data + end + AT_BODY, FRAME - AT_BODY));
+    ml_put_u32(it.data + end + AT_CRC,
+               ml_crc32c(it.salt, it.data + end + AT_BODY, FRAME - AT_BODY));
     ml_harm_say(harm, "%s, offset %" PRIu64 ": a frame longer than the file", it.path, end);
     if (clean) return ml_harm_take_as(harm, ML_BY_VERIFY);
     int refused = harm->image->ops->unlink(harm->image, "WATERMARK");
@@ -116,13 +119,15 @@ static bool forge_frames(ml_harm *harm, size_t segments)
     static const struct {
         unsigned at;
         const char *name;
-    } fields[] = {{AT_SEQUENCE, "sequence"}, {AT_PREVIOUS, "crc of the frame before"}, {AT_FIRST, "first position"}};
+    } fields[] = {{AT_SEQUENCE, "sequence"},
+                  {AT_PREVIOUS, "crc of the frame before"},
+                  {AT_FIRST, "first position"}};
     for (size_t n = 0; n < sizeof fields / sizeof *fields; n++)
         if (!forge_field(harm, segments - 1, 0, fields[n].at, fields[n].name)) return false;
     return forge_length(harm, segments - 1, true) && forge_length(harm, segments - 1, false);
 }
 
-/* ---- headers and footers ---------------------------------------------------------------------- */
+/* ---- headers and footers ------------------------------------------------------------ */
 
 static bool forge_footer(ml_harm *harm, unsigned at, const char *name)
 {
@@ -148,7 +153,7 @@ static bool forge_format(ml_harm *harm)
     return ml_harm_fail(harm);
 }
 
-/* ---- other logs ----------------------------------------------------------------------------------- */
+/* ---- other logs --------------------------------------------------------------------- */
 
 /* Only the log id, through the salt, tells a twin's frames from our own. */
 static bool forge_twin(ml_harm *harm)
@@ -156,7 +161,8 @@ static bool forge_twin(ml_harm *harm)
     ml_model same = {0};
     ml_dice dice = {harm->options->seed};
     ml_disk *twin = NULL;
-    ml_code code = ml_disk_sim_new(&(ml_disk_sim_options){.file_bytes = 1 << 18, .seed = 4711}, &twin, NULL);
+    ml_code code =
+        ml_disk_sim_new(&(ml_disk_sim_options){.file_bytes = 1 << 18, .seed = 4711}, &twin, NULL);
     ML_ASSERT(code == ML_OK);
     ml_harm_add(harm, twin, &same, &dice, 190, 220);
     bool good = true;
@@ -195,8 +201,10 @@ static bool forge_history(ml_harm *harm)
     ml_harm_fresh(harm);
     ml_listing mine = ml_harm_list(harm->image, ".run"), others = ml_harm_list(one, ".run");
     ML_ASSERT(others.count > 0);
-    for (size_t n = 0; n < mine.count; n++) ML_IGNORE(harm->image->ops->unlink(harm->image, mine.paths[n]));
-    for (size_t n = 0; n < others.count; n++) ml_harm_put(harm->image, others.paths[n], one, others.paths[n]);
+    for (size_t n = 0; n < mine.count; n++)
+        ML_IGNORE(harm->image->ops->unlink(harm->image, mine.paths[n]));
+    for (size_t n = 0; n < others.count; n++)
+        ml_harm_put(harm->image, others.paths[n], one, others.paths[n]);
     ml_harm_say(harm, "the index runs of another history of the same log");
     bool good = ml_harm_whole(harm);
     harm->model = model;

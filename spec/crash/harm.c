@@ -10,9 +10,12 @@
 #include "../../core/store/store.h"
 #include "workload.h"
 
-/* ---- looking at a damaged store --------------------------------------------------------------- */
+/* ---- looking at a damaged store ----------------------------------------------------- */
 
-static void ignore(void *context, const char *sentence) { (void)context, (void)sentence; }
+static void ignore(void *context, const char *sentence)
+{
+    (void)context, (void)sentence;
+}
 
 static bool verify(ml_harm *harm)
 {
@@ -33,8 +36,8 @@ static ml_outcome read_all(ml_harm *harm, ml_store *store)
     }
     if (stats.damaged) return ML_DAMAGED_OPEN;
     if (given + lost != harm->model.count) {
-        snprintf(harm->why, sizeof harm->why, "%zu of %zu events are gone without a word", harm->model.count - given - lost,
-                 harm->model.count);
+        snprintf(harm->why, sizeof harm->why, "%zu of %zu events are gone without a word",
+                 harm->model.count - given - lost, harm->model.count);
         return ML_WRONG;
     }
     return lost > 0 ? ML_BY_READING : ML_SILENT;
@@ -89,31 +92,37 @@ bool ml_harm_take(ml_harm *harm, bool harmless)
 
 bool ml_harm_take_as(ml_harm *harm, ml_outcome wanted)
 {
-    static const char *const words[ML_OUTCOMES] = {"refused",   "opened damaged", "noticed by reading",
-                                                   "verified only", "not noticed", "wrong"};
+    static const char *const words[ML_OUTCOMES] = {
+        "refused", "opened damaged", "noticed by reading", "verified only", "not noticed", "wrong"};
     ml_outcome seen = ml_harm_look(harm);
     harm->found[seen]++;
     harm->all++;
     if (seen == wanted) return true;
     if (seen != ML_WRONG)
-        snprintf(harm->why, sizeof harm->why, "it is %s, and should be %s", words[seen], words[wanted]);
+        snprintf(harm->why, sizeof harm->why, "it is %s, and should be %s", words[seen],
+                 words[wanted]);
     return ml_harm_fail(harm);
 }
 
-void ml_harm_fresh(ml_harm *harm) { ml_disk_sim_crash_into(harm->base, &(ml_disk_sim_fate){0}, harm->image); }
+void ml_harm_fresh(ml_harm *harm)
+{
+    ml_disk_sim_crash_into(harm->base, &(ml_disk_sim_fate){0}, harm->image);
+}
 
-/* ---- making stores ------------------------------------------------------------------------------- */
+/* ---- making stores ------------------------------------------------------------------ */
 
-static void add_events(ml_store *store, ml_model *model, ml_dice *dice, unsigned count, unsigned size)
+static void add_events(ml_store *store, ml_model *model, ml_dice *dice, unsigned count,
+                       unsigned size)
 {
     for (unsigned n = 0; n < count; n++) {
-        unsigned stream = ml_dice_below(dice, ML_MODEL_STREAMS), events = 1 + ml_dice_below(dice, 3);
+        unsigned stream = ml_dice_below(dice, ML_MODEL_STREAMS),
+                 events = 1 + ml_dice_below(dice, 3);
         ml_model_room rooms[3];
         ml_draft drafts[3];
         for (unsigned i = 0; i < events; i++) {
-            const ml_model_event *event =
-                ml_model_add(model, stream, ml_dice_below(dice, ML_MODEL_TYPES),
-                             ml_dice_below(dice, 1u << ML_MODEL_TAGS), 10 + ml_dice_below(dice, size));
+            const ml_model_event *event = ml_model_add(
+                model, stream, ml_dice_below(dice, ML_MODEL_TYPES),
+                ml_dice_below(dice, 1u << ML_MODEL_TAGS), 10 + ml_dice_below(dice, size));
             ml_model_draft(event, &rooms[i], &drafts[i]);
         }
         model->events[model->count - 1].last = true;
@@ -124,8 +133,8 @@ static void add_events(ml_store *store, ml_model *model, ml_dice *dice, unsigned
     }
 }
 
-void ml_harm_add(const ml_harm *harm, ml_disk *disk, ml_model *model, ml_dice *dice, unsigned appends,
-                 unsigned size)
+void ml_harm_add(const ml_harm *harm, ml_disk *disk, ml_model *model, ml_dice *dice,
+                 unsigned appends, unsigned size)
 {
     ml_code code;
     ml_store *store = ml_play_open(disk, &harm->store, &code);
@@ -136,11 +145,13 @@ void ml_harm_add(const ml_harm *harm, ml_disk *disk, ml_model *model, ml_dice *d
     ml_disk_sim_settle(disk);
 }
 
-ml_disk *ml_harm_make(const ml_harm *harm, ml_model *model, uint64_t seed, unsigned appends, unsigned size)
+ml_disk *ml_harm_make(const ml_harm *harm, ml_model *model, uint64_t seed, unsigned appends,
+                      unsigned size)
 {
     ml_disk *disk = NULL;
     ml_dice dice = {seed};
-    ml_code code = ml_disk_sim_new(&(ml_disk_sim_options){.file_bytes = 1 << 18, .seed = seed}, &disk, NULL);
+    ml_code code =
+        ml_disk_sim_new(&(ml_disk_sim_options){.file_bytes = 1 << 18, .seed = seed}, &disk, NULL);
     ML_ASSERT(code == ML_OK);
     *model = (ml_model){0};
     ml_harm_add(harm, disk, model, &dice, appends, size);
@@ -157,7 +168,7 @@ void ml_harm_free(ml_harm *harm)
     harm->base = harm->other = harm->image = NULL;
 }
 
-/* ---- files --------------------------------------------------------------------------------- */
+/* ---- files -------------------------------------------------------------------------- */
 
 static void keep_path(void *context, const char *path)
 {
@@ -168,7 +179,10 @@ static void keep_path(void *context, const char *path)
     snprintf(list->paths[list->count++], ML_HARM_PATH, "%s", path);
 }
 
-static int by_name(const void *a, const void *b) { return strcmp(a, b); }
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
 
 ml_listing ml_harm_list(const ml_disk *disk, const char *suffix)
 {
@@ -209,4 +223,3 @@ bool ml_harm_whole(ml_harm *harm)
     ML_IGNORE(ml_close(store)); /* the image is thrown away */
     return good || ml_harm_fail(harm);
 }
-

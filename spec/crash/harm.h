@@ -13,7 +13,13 @@ enum { ML_HARM_PATH = 64, ML_HARM_FILES = 32 };
 /* How a harm was noticed: by an opening that refuses, or opens damaged; by reading; only by
  * verify; not at all. */
 typedef enum ml_outcome {
-    ML_REFUSED, ML_DAMAGED_OPEN, ML_BY_READING, ML_BY_VERIFY, ML_SILENT, ML_WRONG, ML_OUTCOMES
+    ML_REFUSED,
+    ML_DAMAGED_OPEN,
+    ML_BY_READING,
+    ML_BY_VERIFY,
+    ML_SILENT,
+    ML_WRONG,
+    ML_OUTCOMES
 } ml_outcome;
 
 typedef struct ml_harm {
@@ -26,10 +32,11 @@ typedef struct ml_harm {
 } ml_harm;
 
 /* Makes a store with that many appends, and closes it. */
-ml_disk *ml_harm_make(const ml_harm *harm, ml_model *model, uint64_t seed, unsigned appends, unsigned size);
+ml_disk *ml_harm_make(const ml_harm *harm, ml_model *model, uint64_t seed, unsigned appends,
+                      unsigned size);
 /* Opens it again and appends more, as the dice say. */
-void ml_harm_add(const ml_harm *harm, ml_disk *disk, ml_model *model, ml_dice *dice, unsigned appends,
-                 unsigned size);
+void ml_harm_add(const ml_harm *harm, ml_disk *disk, ml_model *model, ml_dice *dice,
+                 unsigned appends, unsigned size);
 void ml_harm_free(ml_harm *harm);
 
 /* The image is the base again, unhurt. */

@@ -32,14 +32,15 @@ uint64_t ml_image_hash(const ml_disk *disk, const char *prefix)
     return sum;
 }
 
-void ml_image_each(const ml_disk *disk, void (*each)(void *context, const char *path), void *context)
+void ml_image_each(const ml_disk *disk, void (*each)(void *context, const char *path),
+                   void *context)
 {
     const ml_sim *sim = ml_sim_of(disk);
     for (size_t n = 0; n < sim->live.count; n++)
         if (sim->live.at[n].file != ML_SIM_DIRECTORY) each(context, sim->live.at[n].path);
 }
 
-/* ---- frames -------------------------------------------------------------------------------- */
+/* ---- frames ------------------------------------------------------------------------- */
 
 enum {
     HEADER = 4096,
@@ -87,7 +88,8 @@ static void survey_segment(void *context, const char *path)
     for (uint64_t at = HEADER; at + FRAME <= size && ml_get_u32(data + at) == MAGIC;) {
         uint64_t frame = FRAME + (uint64_t)ml_get_u32(data + at + AT_BODY);
         if (frame > size - at) break;
-        if (ml_get_u64(data + at + AT_DURABLE) > s->durable) s->durable = ml_get_u64(data + at + AT_DURABLE);
+        if (ml_get_u64(data + at + AT_DURABLE) > s->durable)
+            s->durable = ml_get_u64(data + at + AT_DURABLE);
         if (is_one(s, data + at)) take_frame(s, path, data, at, frame);
         at += frame;
     }

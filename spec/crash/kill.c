@@ -23,11 +23,11 @@
 #include "dice.h"
 
 enum {
-    LINES = 4000,       /* of a file */
+    LINES = 4000, /* of a file */
     BATCH = 25,
     STREAMS = 17,
     PATH = 128,
-    LONGEST = 40000,    /* µs until the kill */
+    LONGEST = 40000, /* µs until the kill */
     CHECK_ALL_EVERY = 20
 };
 
@@ -35,9 +35,9 @@ typedef struct trial {
     const ml_crash_options *options;
     ml_dice dice;
     char root[64], data[PATH], file[PATH];
-    uint64_t part;     /* of the files, the one that is being imported */
-    uint64_t seen;     /* highest position that a reader saw */
-    uint64_t checked;  /* up to here all was right */
+    uint64_t part;    /* of the files, the one that is being imported */
+    uint64_t seen;    /* highest position that a reader saw */
+    uint64_t checked; /* up to here all was right */
     uint64_t kills, finished, acknowledged;
     char why[1024];
 } trial;
@@ -52,7 +52,7 @@ static bool wrong(trial *t, const char *format, ...)
     return false;
 }
 
-/* ---- the files -------------------------------------------------------------------------- */
+/* ---- the files ---------------------------------------------------------------------- */
 
 static void make_id(uint64_t number, uint8_t id[ML_ID_SIZE])
 {
@@ -68,7 +68,8 @@ static bool write_part(trial *t)
     for (uint64_t number = t->part * LINES + 1; number <= (t->part + 1) * LINES; number++) {
         uint8_t id[ML_ID_SIZE];
         make_id(number, id);
-        fprintf(file, "{\"stream\":\"s-%" PRIu64 "\",\"type\":\"Counted\",\"data\":%" PRIu64 ",\"id\":\"",
+        fprintf(file,
+                "{\"stream\":\"s-%" PRIu64 "\",\"type\":\"Counted\",\"data\":%" PRIu64 ",\"id\":\"",
                 number % STREAMS, number);
         for (size_t n = 0; n < ML_ID_SIZE; n++)
             fprintf(file, "%s%02x", n == 4 || n == 6 || n == 8 || n == 10 ? "-" : "", id[n]);
@@ -77,7 +78,7 @@ static bool write_part(trial *t)
     return fclose(file) == 0 || wrong(t, "%s: %s", t->file, strerror(errno));
 }
 
-/* ---- what is there ------------------------------------------------------------------------ */
+/* ---- what is there ------------------------------------------------------------------ */
 
 static bool check_events(trial *t, ml_store *store, uint64_t from)
 {
@@ -92,14 +93,16 @@ static bool check_events(trial *t, ml_store *store, uint64_t from)
         uint8_t id[ML_ID_SIZE];
         make_id(next, id);
         if (event.position != next || memcmp(event.id, id, ML_ID_SIZE) != 0)
-            good = wrong(t, "position %" PRIu64 " does not hold event %" PRIu64 ": lost, or there twice",
-                         event.position, next);
+            good = wrong(
+                t, "position %" PRIu64 " does not hold event %" PRIu64 ": lost, or there twice",
+                event.position, next);
         next++;
     }
     ml_cursor_free(cursor);
     if (good && code != ML_END) good = wrong(t, "reading: %s", ml_why(store));
     if (good && next <= t->seen)
-        good = wrong(t, "LOST: a reader saw position %" PRIu64 ", now the last is %" PRIu64, t->seen, next - 1);
+        good = wrong(t, "LOST: a reader saw position %" PRIu64 ", now the last is %" PRIu64,
+                     t->seen, next - 1);
     if (good) t->checked = next - 1;
     return good;
 }
@@ -124,7 +127,10 @@ static bool check(trial *t, bool all, bool recover)
     return good && (code == ML_OK || wrong(t, "closing gives %s", ml_code_name(code)));
 }
 
-static void tell(void *context, const char *sentence) { wrong(context, "verify: %s", sentence); }
+static void tell(void *context, const char *sentence)
+{
+    wrong(context, "verify: %s", sentence);
+}
 
 static bool verify(trial *t)
 {
@@ -135,7 +141,7 @@ static bool verify(trial *t)
     return t->why[0] != '\0' ? false : wrong(t, "verify: %s", why);
 }
 
-/* ---- killing -------------------------------------------------------------------------------- */
+/* ---- killing ------------------------------------------------------------------------ */
 
 static uint64_t now(void)
 {
@@ -153,8 +159,8 @@ static pid_t start(trial *t)
     int nowhere = open("/dev/null", O_RDWR);
     dup2(nowhere, STDIN_FILENO);
     dup2(nowhere, STDOUT_FILENO);
-    execl(t->options->program, t->options->program, "--data", t->data, "import", "--batch", batch, t->file,
-          (char *)NULL);
+    execl(t->options->program, t->options->program, "--data", t->data, "import", "--batch", batch,
+          t->file, (char *)NULL);
     _exit(127);
 }
 
@@ -229,12 +235,15 @@ bool ml_kill(const ml_crash_options *options)
     bool good = kill_often(&t);
     nftw(t.root, remove_one, 8, FTW_DEPTH | FTW_PHYS);
     if (!good)
-        printf("kill: FAILED after %" PRIu64 " kills: %s\nagain: crash kill --seed %" PRIu64 "\n", t.kills, t.why,
-               options->seed);
+        printf("kill: FAILED after %" PRIu64 " kills: %s\nagain: crash kill --seed %" PRIu64 "\n",
+               t.kills, t.why, options->seed);
     else
-        printf("kill: %s kills of `moonlog import` (%s files imported to the end): %s events, %s of them seen by a "
-               "reader before a kill; 0 lost, 0 gaps, 0 twice, verify finds 0 problems; seed %" PRIu64 "\n",
-               ml_crash_number(t.kills), ml_crash_number(t.finished), ml_crash_number(t.checked),
-               ml_crash_number(t.acknowledged), options->seed);
+        printf(
+            "kill: %s kills of `moonlog import` (%s files imported to the end): %s events, %s of "
+            "them seen by a "
+            "reader before a kill; 0 lost, 0 gaps, 0 twice, verify finds 0 problems; seed %" PRIu64
+            "\n",
+            ml_crash_number(t.kills), ml_crash_number(t.finished), ml_crash_number(t.checked),
+            ml_crash_number(t.acknowledged), options->seed);
     return good;
 }

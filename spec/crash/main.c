@@ -13,8 +13,8 @@ static const char usage[] =
     "               power lost after every disk call, in every way\n"
     "crash faulty [--workload NAME] [--every N]\n"
     "               every disk call fails, once and for ever\n"
-    "crash flip [--every N]\n"
-    "               every bit of a segment flipped, every length, every other file\n"
+    "crash flip [--every N] [--part bits|files]\n"
+    "               every bit of a segment flipped, every length; every other file\n"
     "crash kill [--rounds N] [--program PATH]\n"
     "               kill -9 of `moonlog import`\n";
 
@@ -33,7 +33,8 @@ static bool take_option(ml_crash_options *options, const char *name, const char 
     } known[] = {{"--states", &options->states, NULL}, {"--seed", &options->seed, NULL},
                  {"--op", &options->op, NULL},         {"--every", &options->every, NULL},
                  {"--rounds", &options->rounds, NULL}, {"--workload", NULL, &options->workload},
-                 {"--fate", NULL, &options->fate},     {"--program", NULL, &options->program}};
+                 {"--fate", NULL, &options->fate},     {"--program", NULL, &options->program},
+                 {"--part", NULL, &options->part}};
     for (size_t n = 0; n < sizeof known / sizeof *known; n++) {
         if (strcmp(known[n].name, name) != 0) continue;
         if (known[n].text != NULL) {
@@ -59,21 +60,25 @@ static const char *beside(const char *self)
 int main(int argc, char **argv)
 {
     const char *given = getenv("MOONLOG");
-    ml_crash_options options = {.program = given != NULL ? given : beside(argv[0]),
-                                .seed = 1,
-                                .every = 1,
-                                .rounds = 200};
+    ml_crash_options options = {
+        .program = given != NULL ? given : beside(argv[0]), .seed = 1, .every = 1, .rounds = 200};
     setvbuf(stdout, NULL, _IOLBF, 0);
     for (int n = 2; n < argc; n += 2)
         if (n + 1 == argc || !take_option(&options, argv[n], argv[n + 1])) return refuse(argv[n]);
-    if (options.workload != NULL && ml_workload_find(options.workload) == NULL) return refuse("no such workload");
+    if (options.workload != NULL && ml_workload_find(options.workload) == NULL)
+        return refuse("no such workload");
     if (options.every == 0) return refuse("--every 0");
     const char *trial = argc > 1 ? argv[1] : "";
     bool good;
-    if (strcmp(trial, "simulate") == 0) good = ml_simulate(&options);
-    else if (strcmp(trial, "faulty") == 0) good = ml_faulty(&options);
-    else if (strcmp(trial, "flip") == 0) good = ml_flip(&options);
-    else if (strcmp(trial, "kill") == 0) good = ml_kill(&options);
-    else return refuse("no such trial");
+    if (strcmp(trial, "simulate") == 0)
+        good = ml_simulate(&options);
+    else if (strcmp(trial, "faulty") == 0)
+        good = ml_faulty(&options);
+    else if (strcmp(trial, "flip") == 0)
+        good = ml_flip(&options);
+    else if (strcmp(trial, "kill") == 0)
+        good = ml_kill(&options);
+    else
+        return refuse("no such trial");
     return good ? 0 : 1;
 }

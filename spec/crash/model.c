@@ -9,19 +9,30 @@
 
 #include "../../core/base/error.h"
 
-static const char *const streams[ML_MODEL_STREAMS] = {"account-ada", "account-bob", "account-cyd",
-                                                      "cart-1",      "cart-2",      "lone",
-                                                      "$sys-1",      "order-7-a"};
+static const char *const streams[ML_MODEL_STREAMS] = {
+    "account-ada", "account-bob", "account-cyd", "cart-1", "cart-2", "lone", "$sys-1", "order-7-a"};
 static const char *const categories[] = {"account", "cart", "lone", "$sys", "order"};
 static const char *const types[ML_MODEL_TYPES] = {"Opened", "Deposited", "Withdrawn", "Closed"};
 static const char *const tags[ML_MODEL_TAGS] = {"owner:1", "owner:2", "city:x",
                                                 "city:y",  "rush",    "audit"};
 
-static ml_bytes text(const char *words) { return (ml_bytes){words, strlen(words)}; }
+static ml_bytes text(const char *words)
+{
+    return (ml_bytes){words, strlen(words)};
+}
 
-ml_bytes ml_model_stream(unsigned n) { return text(streams[n]); }
-ml_bytes ml_model_type(unsigned n) { return text(types[n]); }
-ml_bytes ml_model_tag(unsigned n) { return text(tags[n]); }
+ml_bytes ml_model_stream(unsigned n)
+{
+    return text(streams[n]);
+}
+ml_bytes ml_model_type(unsigned n)
+{
+    return text(types[n]);
+}
+ml_bytes ml_model_tag(unsigned n)
+{
+    return text(tags[n]);
+}
 
 typedef struct ml_model_block {
     struct ml_model_block *next;
@@ -49,7 +60,7 @@ static bool wrong(ml_model *model, const char *format, ...)
     return false;
 }
 
-/* ---- making events ---------------------------------------------------------------------- */
+/* ---- making events ------------------------------------------------------------------ */
 
 /* Bytes that stay where they are for as long as the model. */
 static uint8_t *take(ml_model *model, size_t size)
@@ -77,7 +88,8 @@ static const uint8_t *make_data(ml_model *model, size_t size)
     data[at++] = (uint8_t)(size - 3);
     while (at < size) {
         uint64_t number = ml_dice_roll(&dice);
-        for (size_t n = 0; n < 8 && at < size; n++, number >>= 8) data[at++] = (uint8_t)('a' + (number & 15));
+        for (size_t n = 0; n < 8 && at < size; n++, number >>= 8)
+            data[at++] = (uint8_t)('a' + (number & 15));
     }
     return data;
 }
@@ -107,7 +119,8 @@ ml_model_event *ml_model_add(ml_model *model, unsigned stream, unsigned type, un
                               .type = (uint8_t)type,
                               .tags = (uint8_t)tag_bits,
                               .size = (uint16_t)size,
-                              .revision = (uint64_t)(ml_model_revision(model, stream, model->count) + 1)};
+                              .revision =
+                                  (uint64_t)(ml_model_revision(model, stream, model->count) + 1)};
     model->count++;
     return event;
 }
@@ -131,7 +144,7 @@ void ml_model_draft(const ml_model_event *event, ml_model_room *room, ml_draft *
         if (event->tags >> n & 1) room->tags[draft->tag_count++] = ml_model_tag(n);
 }
 
-/* ---- asking the history ------------------------------------------------------------------- */
+/* ---- asking the history ------------------------------------------------------------- */
 
 int64_t ml_model_revision(const ml_model *model, unsigned stream, size_t count)
 {
@@ -147,7 +160,7 @@ bool ml_model_has(const ml_model *model, unsigned type, unsigned tag, size_t aft
     return false;
 }
 
-/* ---- one event ----------------------------------------------------------------------------- */
+/* ---- one event ---------------------------------------------------------------------- */
 
 static bool same(ml_bytes a, ml_bytes b)
 {
@@ -158,7 +171,8 @@ static bool same_tags(const ml_model_event *wanted, ml_bytes stored)
 {
     const uint8_t *at = stored.data, *end = at + stored.size;
     unsigned count = 0;
-    for (unsigned n = 0; n < ML_MODEL_TAGS; n++) count += wanted->tags >> n & 1;
+    for (unsigned n = 0; n < ML_MODEL_TAGS; n++)
+        count += wanted->tags >> n & 1;
     if (at == end || *at++ != (0x90 | count)) return false;
     for (unsigned n = 0; n < ML_MODEL_TAGS; n++) {
         if ((wanted->tags >> n & 1) == 0) continue;
@@ -182,13 +196,14 @@ static bool check_event(ml_model *model, const ml_event *event)
                 memcmp(event->id, wanted->id, ML_ID_SIZE) == 0 && !event->has_occurred &&
                 same(event->data, (ml_bytes){wanted->data, wanted->size}) &&
                 same_tags(wanted, event->tags);
-    return good || wrong(model, "the event at position %" PRIu64 " is not the one written there: "
-                                "%.*s/%" PRIu64 " instead of %s/%" PRIu64,
+    return good || wrong(model,
+                         "the event at position %" PRIu64 " is not the one written there: "
+                         "%.*s/%" PRIu64 " instead of %s/%" PRIu64,
                          event->position, (int)event->stream.size, (const char *)event->stream.data,
                          event->revision, streams[wanted->stream], wanted->revision);
 }
 
-/* ---- the verdict -------------------------------------------------------------------------- */
+/* ---- the verdict -------------------------------------------------------------------- */
 
 bool ml_model_check(ml_model *model, ml_store *store, size_t least, size_t *found)
 {
@@ -235,9 +250,12 @@ bool ml_model_check_damaged(ml_model *model, ml_store *store, size_t *given, siz
             if (++*lost > model->count) good = wrong(model, "reading refuses without end");
             continue;
         }
-        if (code != ML_OK) good = wrong(model, "reading stopped: %s", ml_why(store));
-        else if (event.position <= before) good = wrong(model, "position %" PRIu64 " comes again", event.position);
-        else good = check_event(model, &event);
+        if (code != ML_OK)
+            good = wrong(model, "reading stopped: %s", ml_why(store));
+        else if (event.position <= before)
+            good = wrong(model, "position %" PRIu64 " comes again", event.position);
+        else
+            good = check_event(model, &event);
         before = event.position;
         ++*given;
     }
@@ -245,7 +263,7 @@ bool ml_model_check_damaged(ml_model *model, ml_store *store, size_t *given, siz
     return good;
 }
 
-/* ---- reads by index ------------------------------------------------------------------------- */
+/* ---- reads by index ----------------------------------------------------------------- */
 
 typedef enum { BY_STREAM, BY_CATEGORY, BY_TYPE, BY_TAG, BY_TYPE_AND_TAG } by;
 
@@ -270,34 +288,39 @@ static bool is_one(const ml_model_event *event, by how, unsigned n)
 
 static const char *const names_of[] = {"stream", "category", "type", "tag", "type and tag"};
 
-static bool compare(ml_model *model, ml_store *store, ml_cursor *cursor, by how, unsigned n, bool backward,
-                    size_t count)
+static bool compare(ml_model *model, ml_store *store, ml_cursor *cursor, by how, unsigned n,
+                    bool backward, size_t count)
 {
     ml_event event;
     ml_code code;
     size_t at = backward ? count : 0;
     for (;;) {
         if (backward) {
-            while (at > 0 && !is_one(&model->events[at - 1], how, n)) at--;
+            while (at > 0 && !is_one(&model->events[at - 1], how, n))
+                at--;
         } else {
-            while (at < count && !is_one(&model->events[at], how, n)) at++;
+            while (at < count && !is_one(&model->events[at], how, n))
+                at++;
         }
         bool more = backward ? at > 0 : at < count;
         uint64_t wanted = !more ? 0 : backward ? at : at + 1;
         code = ml_next(cursor, &event);
         if (code == ML_END && !more) return true;
         if (code == ML_END)
-            return wrong(model, "INDEX: by %s %u position %" PRIu64 " is not found", names_of[how], n, wanted);
+            return wrong(model, "INDEX: by %s %u position %" PRIu64 " is not found", names_of[how],
+                         n, wanted);
         if (code) return wrong(model, "INDEX: by %s %u: %s", names_of[how], n, ml_why(store));
         if (event.position != wanted)
-            return wrong(model, "INDEX: by %s %u position %" PRIu64 " comes where %" PRIu64 " belongs",
+            return wrong(model,
+                         "INDEX: by %s %u position %" PRIu64 " comes where %" PRIu64 " belongs",
                          names_of[how], n, event.position, wanted);
         if (!check_event(model, &event)) return false;
         at = backward ? at - 1 : at + 1;
     }
 }
 
-static bool check_selection(ml_model *model, ml_store *store, by how, unsigned n, bool backward, size_t count)
+static bool check_selection(ml_model *model, ml_store *store, by how, unsigned n, bool backward,
+                            size_t count)
 {
     ml_bytes type = ml_model_type(n % ML_MODEL_TYPES), tag = ml_model_tag(n % ML_MODEL_TAGS);
     ml_query_item item = {.types = how == BY_TAG ? NULL : &type,
@@ -305,16 +328,20 @@ static bool check_selection(ml_model *model, ml_store *store, by how, unsigned n
                           .tags = how == BY_TYPE ? NULL : &tag,
                           .tag_count = how == BY_TYPE ? 0 : 1};
     ml_selection selection = {.system = true, .backward = backward};
-    if (how == BY_STREAM) selection.stream = ml_model_stream(n);
-    else if (how == BY_CATEGORY) selection.category = text(categories[n]);
-    else selection.query = (ml_query){&item, 1};
+    if (how == BY_STREAM)
+        selection.stream = ml_model_stream(n);
+    else if (how == BY_CATEGORY)
+        selection.category = text(categories[n]);
+    else
+        selection.query = (ml_query){&item, 1};
     ml_cursor *cursor = NULL;
     ml_code code = ml_read(store, &selection, &cursor);
     bool absent = how == BY_STREAM && ml_model_revision(model, n, count) < 0;
     if (absent && code == ML_NOT_FOUND) return true;
     if (code || absent) {
         ml_cursor_free(cursor);
-        return wrong(model, "INDEX: by %s %u: %s", names_of[how], n, code ? ml_why(store) : "found what is not there");
+        return wrong(model, "INDEX: by %s %u: %s", names_of[how], n,
+                     code ? ml_why(store) : "found what is not there");
     }
     bool good = compare(model, store, cursor, how, n, backward, count);
     ml_cursor_free(cursor);
@@ -328,12 +355,17 @@ static bool check_head(ml_model *model, ml_store *store, unsigned stream, size_t
     ml_code code = ml_get_head(store, ml_model_stream(stream), &head);
     if (revision < 0 && code == ML_NOT_FOUND && head.position == count) return true;
     if (code || head.position != count || (int64_t)head.revision != revision)
-        return wrong(model, "INDEX: the head of %s is %" PRIu64 " at %" PRIu64 " (%s), not %" PRId64 " at %zu",
-                     streams[stream], head.revision, head.position, code ? ml_why(store) : "found", revision, count);
+        return wrong(model,
+                     "INDEX: the head of %s is %" PRIu64 " at %" PRIu64 " (%s), not %" PRId64
+                     " at %zu",
+                     streams[stream], head.revision, head.position, code ? ml_why(store) : "found",
+                     revision, count);
     size_t first = 0;
-    while (model->events[first].stream != stream) first++;
+    while (model->events[first].stream != stream)
+        first++;
     if (head.first == first + 1) return true;
-    return wrong(model, "INDEX: %s begins at %" PRIu64 ", not %zu", streams[stream], head.first, first + 1);
+    return wrong(model, "INDEX: %s begins at %" PRIu64 ", not %zu", streams[stream], head.first,
+                 first + 1);
 }
 
 typedef struct listing {
@@ -365,13 +397,14 @@ static bool check_streams(ml_model *model, ml_store *store, size_t count)
     for (unsigned n = 0; n < ML_MODEL_STREAMS; n++)
         if (streams[n][0] != '$' && ml_model_revision(model, n, count) >= 0) wanted |= 1u << n;
     if (code) return wrong(model, "INDEX: listing streams: %s", ml_why(store));
-    return (list.good && list.listed == wanted) || wrong(model, "INDEX: the list of streams is wrong");
+    return (list.good && list.listed == wanted) ||
+           wrong(model, "INDEX: the list of streams is wrong");
 }
 
 bool ml_model_check_index(ml_model *model, ml_store *store, size_t count)
 {
-    static const unsigned how_many[] = {ML_MODEL_STREAMS, sizeof categories / sizeof *categories, ML_MODEL_TYPES,
-                                        ML_MODEL_TAGS, ML_MODEL_TAGS};
+    static const unsigned how_many[] = {ML_MODEL_STREAMS, sizeof categories / sizeof *categories,
+                                        ML_MODEL_TYPES, ML_MODEL_TAGS, ML_MODEL_TAGS};
     for (unsigned how = BY_STREAM; how <= BY_TYPE_AND_TAG; how++)
         for (unsigned n = 0; n < how_many[how]; n++)
             if (!check_selection(model, store, (by)how, n, (how + n) % 2 == 1, count)) return false;

@@ -31,9 +31,9 @@ enum {
 typedef struct ml_model_event {
     const uint8_t *id, *data; /* in the model's blocks, where they stay */
     uint8_t stream, type;
-    uint8_t tags;     /* a bit for each */
-    bool last;        /* of its append */
-    uint16_t size;    /* of the data */
+    uint8_t tags;  /* a bit for each */
+    bool last;     /* of its append */
+    uint16_t size; /* of the data */
     uint64_t revision;
 } ml_model_event;
 

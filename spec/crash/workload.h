@@ -35,7 +35,7 @@ struct ml_play {
     ml_disk *disk;  /* what the store works on; stays the owner's */
     ml_disk *under; /* the simulated disk at the bottom of it, or NULL */
     ml_dice dice;
-    bool faults;    /* calls may fail: errors are answers too */
+    bool faults; /* calls may fail: errors are answers too */
 
     /* Watches the simulated disk while the store works on it. It may cut the power in the
      * middle of a call: then `cut` is the disk that is found, and the play goes on with it
@@ -47,8 +47,8 @@ struct ml_play {
 
     ml_model model;
     ml_store *store;
-    bool full;      /* NO_SPACE is an answer */
-    bool over;      /* the store cannot be opened any more */
+    bool full; /* NO_SPACE is an answer */
+    bool over; /* the store cannot be opened any more */
     bool wrong;
     char why[2 * ML_MODEL_WHY];
     unsigned step;
@@ -71,6 +71,37 @@ const ml_workload *ml_workload_find(const char *name);
 
 void ml_play_run(ml_play *play);
 void ml_play_free(ml_play *play);
+
+/* ---- play.c: the steps ------------------------------------------------------------------ */
+
+/* What to propose; zeros mean: any stream, one event, no expectation. */
+enum { ML_PLAN_RIGHT = 1, ML_PLAN_WRONG = 2 };
+typedef struct ml_plan {
+    unsigned writes, events;     /* of each write, at most */
+    unsigned size_min, size_max; /* of the data */
+    ml_durability durability;
+    unsigned expected;  /* ML_PLAN_RIGHT, ML_PLAN_WRONG */
+    unsigned condition; /* the same */
+} ml_plan;
+
+/* Each does nothing if there is no going on; what is wrong is noted in the play. */
+void ml_play_append(ml_play *play, const ml_plan *want);
+void ml_play_submit(ml_play *play, const ml_plan *want);
+void ml_play_settle(ml_play *play);
+void ml_play_flush(ml_play *play);
+void ml_play_reopen(ml_play *play);
+/* Hands in again the append that holds the event `back` before the last one: it must be known. */
+void ml_play_retry(ml_play *play, size_t back);
+/* A second writer is kept out. */
+void ml_play_lock_out(ml_play *play);
+/* What was submitted and not settled is not read. */
+void ml_play_peek(ml_play *play);
+/* Reads everything, by index too. */
+void ml_play_look(ml_play *play);
+/* The disk gets full, or has room again. */
+void ml_play_set_space(ml_play *play, uint64_t bytes);
+
+/* ---- for who opens stores himself --------------------------------------------------------- */
 
 /* The options that a workload's stores are opened with. */
 ml_options ml_play_options(const ml_workload *workload);

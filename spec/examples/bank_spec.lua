@@ -37,6 +37,46 @@ describe("examples/bank", function()
     end
   end)
 
+  --- The commands of the README's session in the shell, on this store.
+  local function session(store, copy)
+    local text = program.slurp("README.md"):match "## From the shell\n\n(.-)\n\n%S"
+    text = text:gsub("build/moonlog", program.path):gsub("/tmp/moonlog%-copy", copy)
+    assert.truthy(text:find("append", 1, true))
+    local out, err, status = program.shell(
+      "set -e; unset MOONLOG_CONNECT; export MOONLOG_DATA=" .. store .. "\n" .. text)
+    assert.equal(0, status, err)
+    assert.equal("", err)
+    return out
+  end
+
+  it("gets on with the session of the README, in both orders", function()
+    local scratch = tmpdir.new()
+    local before = dir
+    dir = scratch .. "/one"
+    session(dir, scratch .. "/copy-one")
+    assert.truthy(play():match "events +20\n")
+    dir = scratch .. "/two"
+    play()
+    session(dir, scratch .. "/copy-two")
+    assert.is_nil(play():find("$ moonlog import", 1, true))
+    dir = before
+  end)
+
+  it("is what the examples of the help work on", function()
+    local before = dir
+    dir = tmpdir.new() .. "/store"
+    play()
+    for verb in (program.run { "help" }):match "verbs\n(.-)\n\n":gmatch "  (%l+) [^\n]+" do
+      local example = program.run({ "help", verb }):match "\nexample\n  moonlog ([^\n]+)"
+      if verb ~= "bench" then
+        local _, err, status = program.shell(
+          ("MOONLOG_DATA=%s %s %s"):format(dir, program.path, example))
+        assert.equal(0, status, example .. ": " .. err)
+      end
+    end
+    dir = before
+  end)
+
   it("has the balances that its README names", function()
     local readme = program.slurp "examples/bank/README.md"
     local build = program.path:match "^(.*)/"

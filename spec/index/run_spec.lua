@@ -19,7 +19,9 @@ local function every(step, count, start)
   return list
 end
 
-local function head(first, last) return { log = LOG, first = first, last = last, anchor = last * 3 } end
+local function head(first, last)
+  return { log = LOG, first = first, last = last, anchor = last * 3 }
+end
 
 -- Writes and opens the run of a model {key = positions}.
 local function made(sim, first, last, model)
@@ -81,17 +83,21 @@ describe("index/run", function()
     assert.same({ 8 }, run:find(key_of(7)))
     local fields = run:head()
     assert.same({ 6, 9, 27, 1, 1, LOG },
-                { fields.first, fields.last, fields.anchor, fields.keys, fields.postings, fields.log })
+                { fields.first, fields.last, fields.anchor, fields.keys, fields.postings,
+                  fields.log })
   end)
 
-  it("finds every key, and hardly ever reads for one that is absent", function()
+  it("finds every key and no other", function()
     local sim = new_disk()
     local model = {}
     for n = 1, 20000 do model[key_of(2 * n)] = { n } end
     local run = made(sim, 1, 20000, model)
     for n = 1, 20000 do
-      assert.same({ n }, run:find(key_of(2 * n)))
-      assert.equal("absent", run:find(key_of(2 * n + 1)))
+      local list = run:find(key_of(2 * n))
+      if #list ~= 1 or list[1] ~= n then assert.same({ n }, list) end
+      if run:find(key_of(2 * n + 1)) ~= "absent" then
+        assert.same("absent", run:find(key_of(2 * n + 1)))
+      end
     end
   end)
 

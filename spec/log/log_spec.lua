@@ -114,6 +114,15 @@ describe("log: writing", function()
     local again = assert(open(crash(sim)))
     assert.equal(201, again:state().position)
     check(again, 1, 201)
+    -- The same, where the group that wants it is the first in the second segment.
+    local second = math.tointeger(sim:list("log", ".seg")[2]:match "%d+")
+    local recorder = assert(disk.recorder(new_disk()))
+    one = assert(open(recorder))
+    fill(one, 1, second - 1, false)
+    recorder:clear()
+    fill(one, second, second, true)
+    local calls = recorder:trace():match "sync_dir log = 0\n(.-)pwrite WATERMARK"
+    assert.matches("^pwrite log/next [^\n]+\nsync log/new = 0\n.*sync log/next = 0\n$", calls)
   end)
 
   it("makes segments of 1 MiB that double up to segment_bytes", function()
@@ -320,8 +329,10 @@ describe("log: closing and opening", function()
     assert.same({ 4, false }, { again:state().position, again:state().damaged })
     local kept = torn:gsub("\0*$", "")
     assert.equal(#kept, again:state().torn_bytes)
-    local path = ("log/%020d-%d.torn"):format(1, from)
-    assert.equal(kept, image:content(path))
+    local names = image:list("log", ".torn")
+    assert.equal(1, #names)
+    assert.matches(("^%020d%%-%d"):format(1, from), names[1])
+    assert.equal(kept, image:content("log/" .. names[1]))
     assert.equal(from, log.content_end(image:content(seg(1)), from))
     fill(again, 5, 6, true)
     check(again, 1, 6)
@@ -372,7 +383,9 @@ describe("log: what cannot be opened", function()
     local one = assert(open(sim))
     fill(one, 1, 300, true)
     one:close()
-    for i, name in ipairs(sim:list("log", ".seg")) do firsts[i] = math.tointeger(name:match "%d+") end
+    for i, name in ipairs(sim:list("log", ".seg")) do
+      firsts[i] = math.tointeger(name:match "%d+")
+    end
   end)
 
   local function refused(pattern)
@@ -521,7 +534,7 @@ describe("log: a disk that fails", function()
     local one = assert(open(sim))
     fill(one, 1, 100, true)
     sim:set_space(0)
-    local n, why = 100, nil
+    local n, why = 100
     repeat
       n = n + 1
       local first
@@ -534,6 +547,37 @@ describe("log: a disk that fails", function()
     fill(one, n, n + 50, true)
     check(one, 1, n + 50)
     check(assert(open(crash(sim))), 1, n + 50)
+  end)
+
+  it("when it is full takes no group that the prepared segment has no room for", function()
+    local sim = new_disk()
+    local one = assert(open(sim))
+    fill(one, 1, 100, true)
+    local n = 101
+    while not sim:open "log/next" do -- the next one is made when this one is half full
+      fill(one, n, n, true)
+      n = n + 1
+    end
+    sim:set_space(0)
+    local large = ("y"):rep(2 * SMALL)
+    assert.matches("^NO_SPACE", select(2, one:write({ large }, true)))
+    fill(one, n, n, true)
+    sim:set_space(10 * SMALL)
+    assert.equal(n + 1, one:write({ large }, true))
+    check(one, 1, n)
+    assert.equal(large, one:get(n + 1))
+  end)
+
+  it("when a write has no room counts no byte of it", function()
+    local sim = new_disk()
+    local faulty = assert(disk.faulty(sim))
+    local one = assert(open(faulty))
+    fill(one, 1, 10, true)
+    faulty:fail(1, "ENOSPC", false, "pwrite")
+    assert.matches("^NO_SPACE", select(2, one:write({ "other" }, true)))
+    fill(one, 11, 20, true)
+    check(one, 1, 20)
+    check(assert(open(crash(sim))), 1, 20)
   end)
 
   it("in a sync is never asked again", function()
@@ -580,15 +624,17 @@ describe("log: following a writer", function()
     local one = assert(open(sim))
     fill(one, 1, 3, true)
     local reader = assert(open(sim, { read_only = true }))
-    local mark = sim:content "WATERMARK"
-    fill(one, 4, 4, true)
     local file = assert(sim:open("WATERMARK", "rw"))
-    local newer = sim:content "WATERMARK"
-    assert(sim:write(file, mark, 0))
-    assert.equal(3, reader:follow())
-    assert.equal(3, assert(open(sim, { read_only = true })):state().position)
-    assert(sim:write(file, newer, 0))
-    assert.equal(4, reader:follow())
+    local marks = { [3] = sim:content "WATERMARK" }
+    for n = 4, 7 do
+      fill(one, n, n, true)
+      marks[n] = sim:content "WATERMARK"
+    end
+    for _, settled in ipairs { 3, 5, 7 } do
+      assert(sim:write(file, marks[settled], 0))
+      assert.equal(settled, reader:follow())
+      assert.equal(settled, assert(open(sim, { read_only = true })):state().position)
+    end
   end)
 
   it("sees a group that is larger than a segment", function()

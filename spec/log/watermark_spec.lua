@@ -4,8 +4,8 @@ local disk, log = core.disk, core.log
 
 local function mark(generation)
   return { generation = generation, durable = 10 * generation, durable_position = 11 * generation,
-           settled = 12 * generation, settled_position = 13 * generation, ["end"] = 4096 * generation,
-           flags = generation % 2, log = 77 }
+           settled = 12 * generation, settled_position = 13 * generation,
+           ["end"] = 4096 * generation, flags = generation % 2, log = 77 }
 end
 
 describe("log/watermark", function()

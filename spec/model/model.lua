@@ -46,8 +46,8 @@ function methods:cut(count)
   self.events, self.heads, self.begun = {}, {}, {}
   for position = 1, count do
     local event = events[position]
-    self:add { writes = { { stream = event.stream, events = { { type = event.type, tags = event.list,
-                                                                id = event.id, data = event.data } } } } }
+    local draft = { type = event.type, tags = event.list, id = event.id, data = event.data }
+    self:add { writes = { { stream = event.stream, events = { draft } } } }
   end
 end
 
@@ -89,7 +89,9 @@ function methods:read(selection)
     local at = selection.stream and event.revision or position
     local wanted = selection.from == nil or selection.backward and at <= selection.from or
                    not selection.backward and at >= selection.from
-    if wanted and #list < limit and model.matches(selection, event) then list[#list + 1] = position end
+    if wanted and #list < limit and model.matches(selection, event) then
+      list[#list + 1] = position
+    end
   end
   return list
 end
@@ -114,7 +116,9 @@ end
 function methods:is_repeat(proposal, first)
   for stream, event in each_event(proposal) do
     local there = self.events[first]
-    if not event.id or not there or there.id ~= event.id or there.stream ~= stream then return false end
+    if not event.id or not there or there.id ~= event.id or there.stream ~= stream then
+      return false
+    end
     first = first + 1
   end
   return true
@@ -146,7 +150,9 @@ function methods:after_expected(proposal)
     if expected == "no_stream" or math.type(expected) == "integer" then
       local revision = expected == "no_stream" and 0 or expected + 1
       for position, event in ipairs(self.events) do
-        if event.stream == write.stream and event.revision == revision then return position - before end
+        if event.stream == write.stream and event.revision == revision then
+          return position - before
+        end
       end
       return nil
     end
@@ -170,7 +176,9 @@ function methods:admit(proposal)
   if at and self:is_repeat(proposal, at) then return revisions_at(self, proposal, at) end
   if not self:as_expected(proposal) then
     local old = first_id and not at and self:after_expected(proposal)
-    if old and old >= 1 and self:is_repeat(proposal, old) then return revisions_at(self, proposal, old) end
+    if old and old >= 1 and self:is_repeat(proposal, old) then
+      return revisions_at(self, proposal, old)
+    end
     return nil, "WRONG_EXPECTED_REVISION"
   end
   for _, event in each_event(proposal) do
@@ -178,7 +186,9 @@ function methods:admit(proposal)
   end
   if proposal.condition then
     for position = (proposal.after or 0) + 1, #self.events do
-      if query_matches(proposal.condition, self.events[position]) then return nil, "CONDITION_FAILED" end
+      if query_matches(proposal.condition, self.events[position]) then
+        return nil, "CONDITION_FAILED"
+      end
     end
   end
   local first = #self.events + 1

@@ -37,39 +37,53 @@ end
 local function public(position) return stream_of(position):sub(1, 1) ~= "$" end
 local function category(position) return stream_of(position):match "^[^-]*" end
 
-local store, disk = stores.new()
-for position = 1, COUNT do
-  assert(append(store, stream_of(position), { event(type_of(position), { tags = tags_of(position) }) },
-                { durability = "os" }))
+-- Appends the events from … to.
+local function fill(one, from, to)
+  for position = from, to do
+    local draft = event(type_of(position), { tags = tags_of(position) })
+    assert(append(one, stream_of(position), { draft }, { durability = "os" }))
+  end
 end
+
+local store, disk = stores.new()
+fill(store, 1, COUNT)
 
 describe("store/cursor: a read", function()
   local selections = {
     { "everything", {}, public },
     { "everything with the system's", { system = true }, function() return true end },
-    { "a stream", { stream = "account-ada" }, function(p) return stream_of(p) == "account-ada" end },
-    { "a stream of the system", { stream = "$sys-1" }, function(p) return stream_of(p) == "$sys-1" end },
+    { "a stream", { stream = "account-ada" },
+      function(p) return stream_of(p) == "account-ada" end },
+    { "a stream of the system", { stream = "$sys-1" },
+      function(p) return stream_of(p) == "$sys-1" end },
     { "a category", { category = "account" }, function(p) return category(p) == "account" end },
-    { "a category of the system", { category = "$sys" }, function(p) return category(p) == "$sys" end },
-    { "a category that is a whole name", { category = "plain" }, function(p) return category(p) == "plain" end },
+    { "a category of the system", { category = "$sys" },
+      function(p) return category(p) == "$sys" end },
+    { "a category that is a whole name", { category = "plain" },
+      function(p) return category(p) == "plain" end },
     { "a category that is not there", { category = "acc" }, function() return false end },
-    { "a type", { query = { { types = { "T1" } } } }, function(p) return public(p) and p % 4 == 1 end },
+    { "a type", { query = { { types = { "T1" } } } },
+      function(p) return public(p) and p % 4 == 1 end },
     { "one of some types", { query = { { types = { "T1", "no", "T2", "T1" } } } },
       function(p) return public(p) and (p % 4 == 1 or p % 4 == 2) end },
-    { "a tag", { query = { { tags = { "by:5" } } } }, function(p) return public(p) and p % 5 == 0 end },
+    { "a tag", { query = { { tags = { "by:5" } } } },
+      function(p) return public(p) and p % 5 == 0 end },
     { "all of some tags", { query = { { tags = { "by:5", "by:2", "by:7" } } } },
       function(p) return public(p) and p % 70 == 0 end },
     { "a type and tags", { query = { { types = { "T0", "T3" }, tags = { "by:3" } } } },
       function(p) return public(p) and p % 3 == 0 and (p % 4 == 0 or p % 4 == 3) end },
-    { "items side by side", { query = { { tags = { "rare" } }, { types = { "T2" }, tags = { "by:7" } },
+    { "items side by side", { query = { { tags = { "rare" } },
+                                        { types = { "T2" }, tags = { "by:7" } },
                                         { tags = { "by:5", "by:6" } } } },
       function(p) return public(p) and (p == 333 or p % 4 == 2 and p % 7 == 0 or p % 30 == 0) end },
     { "an item that is empty, beside others", { query = { { tags = { "rare" } }, {} } }, public },
     { "a query of the system's too", { query = { { tags = { "by:3" } } }, system = true },
       function(p) return p % 3 == 0 end },
-    { "a query within a stream", { stream = "account-bob", query = { { types = { "T1" } }, { tags = { "by:7" } } } },
+    { "a query within a stream", { stream = "account-bob",
+                                   query = { { types = { "T1" } }, { tags = { "by:7" } } } },
       function(p) return stream_of(p) == "account-bob" and (p % 4 == 1 or p % 7 == 0) end },
-    { "a query within a category", { category = "account", query = { { types = { "T1" }, tags = { "by:5" } } } },
+    { "a query within a category", { category = "account",
+                                     query = { { types = { "T1" }, tags = { "by:5" } } } },
       function(p) return category(p) == "account" and p % 4 == 1 and p % 5 == 0 end },
     { "an empty item within a category", { category = "order", query = { {} } },
       function(p) return category(p) == "order" end },
@@ -97,25 +111,32 @@ describe("store/cursor: a read", function()
 
     it("of " .. what .. " begins where it is asked to", function()
       local by_revision = selection.stream ~= nil
-      for _, from in ipairs { 0, 1, 2, 63, 64, 65, 128, 399, 400, 401, 5000, math.maxinteger, -1 } do
+      for _, from in ipairs { 0, 1, 2, 63, 64, 65, 128, 399, 400, 401, 5000, math.maxinteger,
+                              -1 } do
         local forward, back, revision = {}, {}, -1
         for position = 1, COUNT do
-          if by_revision and stream_of(position) == selection.stream then revision = revision + 1 end
+          if by_revision and stream_of(position) == selection.stream then
+            revision = revision + 1
+          end
           local at = by_revision and revision or position
           if accept(position) and not math.ult(at, from) then forward[#forward + 1] = position end
           if accept(position) and not math.ult(from, at) then table.insert(back, 1, position) end
         end
         assert.same(forward, positions(store, with(selection, { from = from })), "from " .. from)
-        assert.same(back, positions(store, with(selection, { from = from, backward = true })), "back from " .. from)
-        assert.same({ table.unpack(forward, 1, 3) }, positions(store, with(selection, { from = from, limit = 3 })))
+        assert.same(back, positions(store, with(selection, { from = from, backward = true })),
+                    "back from " .. from)
+        assert.same({ table.unpack(forward, 1, 3) },
+                    positions(store, with(selection, { from = from, limit = 3 })))
       end
     end)
   end
 
   it("stops before the event that would pass max_bytes, but gives one", function()
-    for _, selection in ipairs { {}, { backward = true }, { stream = "plain" }, { category = "account" } } do
+    for _, selection in ipairs { {}, { backward = true }, { stream = "plain" },
+                                 { category = "account" } } do
       local all = stores.all(store, selection)
-      for _, max_bytes in ipairs { 1, #all[1].wire - 1, #all[1].wire, #all[1].wire + 1, 500, 1000, 1 << 30 } do
+      for _, max_bytes in ipairs { 1, #all[1].wire - 1, #all[1].wire, #all[1].wire + 1, 500, 1000,
+                                   1 << 30 } do
         local want, bytes = {}, 0
         for i, one in ipairs(all) do
           bytes = bytes + #one.wire
@@ -123,14 +144,17 @@ describe("store/cursor: a read", function()
           want[i] = one.position
         end
         assert.same(want, positions(store, with(selection, { max_bytes = max_bytes })), max_bytes)
-        assert.same({ table.unpack(want, 1, 2) }, positions(store, with(selection, { max_bytes = max_bytes, limit = 2 })))
+        assert.same({ table.unpack(want, 1, 2) },
+                    positions(store, with(selection, { max_bytes = max_bytes, limit = 2 })))
       end
     end
   end)
 
   it("may be gone on with from its position", function()
-    for _, more in ipairs { { limit = 7 }, { max_bytes = 700 }, { limit = 50, max_bytes = 2000 } } do
-      for _, selection in ipairs { {}, { category = "account" }, { query = { { tags = { "by:3" } } } } } do
+    for _, more in ipairs { { limit = 7 }, { max_bytes = 700 },
+                            { limit = 50, max_bytes = 2000 } } do
+      for _, selection in ipairs { {}, { category = "account" },
+                                   { query = { { tags = { "by:3" } } } } } do
         local whole, from, rounds = {}, 1, 0
         repeat
           local cursor = assert(store:read(with(selection, with(more, { from = from }))))
@@ -181,12 +205,19 @@ describe("store/cursor: a read", function()
 
   it("goes on while runs are written, merged and segments rolled below it", function()
     local one = stores.new()
-    for n = 1, 150 do assert(append(one, "a-" .. n % 3, { event("T", { tags = { "x" } }) }, { durability = "os" })) end
-    local cursors = { one:read {}, one:read { category = "a" }, one:read { query = { { tags = { "x" } } } },
+    local function add(n)
+      local draft = event("T", { tags = { "x" } })
+      assert(append(one, "a-" .. n % 3, { draft }, { durability = "os" }))
+    end
+    for n = 1, 150 do add(n) end
+    local cursors = { one:read {}, one:read { category = "a" },
+                      one:read { query = { { tags = { "x" } } } },
                       one:read { backward = true } }
     for n = 1, 150 do
-      for i, cursor in ipairs(cursors) do assert.equal(i == 4 and 151 - n or n, cursor:next().position) end
-      for _ = 1, 8 do assert(append(one, "a-" .. n % 3, { event("T", { tags = { "x" } }) }, { durability = "os" })) end
+      for i, cursor in ipairs(cursors) do
+        assert.equal(i == 4 and 151 - n or n, cursor:next().position)
+      end
+      for _ = 1, 8 do add(n) end
     end
     for _, cursor in ipairs(cursors) do assert.is_nil(cursor:next()) end
   end)
@@ -196,7 +227,8 @@ describe("store/cursor: a read", function()
     local function same(other)
       for _, case in ipairs(selections) do
         assert.same(where(case[3]), positions(other, case[2]), case[1])
-        assert.same(reversed(where(case[3])), positions(other, with(case[2], { backward = true })), case[1])
+        assert.same(reversed(where(case[3])), positions(other, with(case[2], { backward = true })),
+                    case[1])
       end
     end
     local one = stores.open(image)
@@ -213,13 +245,6 @@ describe("store/cursor: a read", function()
 end)
 
 describe("store/cursor: a subscription", function()
-  local function fill(one, from, to)
-    for position = from, to do
-      assert(append(one, stream_of(position), { event(type_of(position), { tags = tags_of(position) }) },
-                    { durability = "os" }))
-    end
-  end
-
   local subscribed = {
     { {}, public },
     { { system = true }, function() return true end },
@@ -232,10 +257,18 @@ describe("store/cursor: a subscription", function()
       function(p) return category(p) == "order" and p % 7 == 0 end },
   }
 
+  -- A cursor for each, and a list for what it will give.
+  local function subscribe_all(one)
+    local cursors, seen = {}, {}
+    for i, case in ipairs(subscribed) do
+      cursors[i], seen[i] = assert(one:subscribe(case[1])), {}
+    end
+    return cursors, seen
+  end
+
   it("gives every event once, in order, as they are appended", function()
     local one = stores.new()
-    local cursors, seen = {}, {}
-    for i, case in ipairs(subscribed) do cursors[i], seen[i] = assert(one:subscribe(case[1])), {} end
+    local cursors, seen = subscribe_all(one)
     for position = 1, COUNT, 5 do
       fill(one, position, position + 4)
       for i, cursor in ipairs(cursors) do
@@ -258,7 +291,9 @@ describe("store/cursor: a subscription", function()
     for _, case in ipairs(subscribed) do
       for _, after in ipairs { 0, 1, 200, 399, 400, 500 } do
         local want = {}
-        for _, position in ipairs(where(case[2])) do if position > after then want[#want + 1] = position end end
+        for _, position in ipairs(where(case[2])) do
+          if position > after then want[#want + 1] = position end
+        end
         assert.same(want, assert(store:subscribe(case[1], after)):positions(true))
       end
     end
@@ -267,7 +302,9 @@ describe("store/cursor: a subscription", function()
       local cursor = assert(one:subscribe({}, after))
       fill(one, 1, 460)
       local want = {}
-      for position = 451, 460 do if after == 450 and public(position) then want[#want + 1] = position end end
+      for position = 451, 460 do
+        if after == 450 and public(position) then want[#want + 1] = position end
+      end
       assert.same(want, cursor:positions(true))
     end
   end)
@@ -296,14 +333,16 @@ describe("store/cursor: a subscription", function()
   it("does not give what is submitted and not settled", function()
     local one = stores.new()
     local cursor = assert(one:subscribe {})
-    assert(one:submit({ writes = { { stream = "a", events = { { type = "T" } } } } }, function() end))
+    assert(one:submit({ writes = { { stream = "a", events = { { type = "T" } } } } },
+                      function() end))
     assert.is_nil(cursor:poll())
     assert.is_true(one:settle(true))
     assert.equal(1, cursor:poll().position)
   end)
 
   it("has no end, beginning, limit or direction of its own", function()
-    for _, selection in ipairs { { from = 1 }, { limit = 5 }, { max_bytes = 10 }, { backward = true } } do
+    for _, selection in ipairs { { from = 1 }, { limit = 5 }, { max_bytes = 10 },
+                                 { backward = true } } do
       assert.matches("^BAD_REQUEST: a subscription", select(2, store:subscribe(selection)))
     end
   end)
@@ -312,8 +351,7 @@ describe("store/cursor: a subscription", function()
     local one, on = stores.new()
     fill(one, 1, 3)
     local reader = stores.open(on, { read_only = true })
-    local cursors, seen = {}, {}
-    for i, case in ipairs(subscribed) do cursors[i], seen[i] = assert(reader:subscribe(case[1])), {} end
+    local cursors, seen = subscribe_all(reader)
     for position = 4, COUNT do
       fill(one, position, position)
       if position % 7 == 0 or position == COUNT then

@@ -89,7 +89,8 @@ describe("store/event", function()
     refuses("^TOO_LARGE: event 2: the type has 257 bytes", "a", { "T", ("t"):rep(257) })
     refuses("^BAD_REQUEST: event 1: the type is empty", "a", { "" })
     refuses("^BAD_REQUEST: event 3: the type is not UTF%-8", "a", { "T", "T", "\x80" })
-    refuses("^BAD_REQUEST: event 1: the type holds the control character 10 at byte 1", "a", { "\n" })
+    refuses("^BAD_REQUEST: event 1: the type holds the control character 10 at byte 1", "a",
+            { "\n" })
   end)
 
   it("has at most 32 tags of 1 to 256 bytes, no two equal", function()
@@ -100,7 +101,8 @@ describe("store/event", function()
         assert(append(store, "a", { event("T", { tags = tags }) }))
         assert.same(tags, last().tags)
       else
-        refuses("^TOO_LARGE: event 1: 33 tags, the limit is 32", "a", { event("T", { tags = tags }) })
+        refuses("^TOO_LARGE: event 1: 33 tags, the limit is 32", "a",
+                { event("T", { tags = tags }) })
       end
     end
     for pattern, tag in pairs { ["TOO_LARGE: event 1: the tag has 257 bytes"] = ("g"):rep(257),

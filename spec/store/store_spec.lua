@@ -1,5 +1,6 @@
 -- The contract of ml_open, ml_close and ml_get_stats in moonlog.h, and of damage.
 local core = require "coretest"
+local program = require "spec.support.program"
 local stores = require "spec.support.stores"
 local tmpdir = require "spec.support.tmpdir"
 local append, event, id, positions = stores.append, stores.event, stores.id, stores.positions
@@ -35,7 +36,9 @@ local function fill(store, from, to, more)
   for n = from, to do
     local options = { durability = "os" }
     for key, value in pairs(more or {}) do options[key] = value end
-    assert(append(store, "s-" .. n % 7, { event("T" .. n % 5, { id = id(n), tags = { "by:" .. n % 11 } }) }, options))
+    assert(append(store, "s-" .. n % 7, { event("T" .. n % 5,
+                                                { id = id(n), tags = { "by:" .. n % 11 } }) },
+                                                options))
   end
 end
 
@@ -48,12 +51,16 @@ end
 -- That the events 1 … to are all there, by every way of looking.
 local function check(store, to)
   assert.same(every(1, to), positions(store))
-  for n = 0, 6 do assert.same(every(7, to, n > 0 and n or 7), positions(store, { stream = "s-" .. n })) end
+  for n = 0, 6 do
+    assert.same(every(7, to, n > 0 and n or 7), positions(store, { stream = "s-" .. n }))
+  end
   for n = 0, 10 do
-    assert.same(every(11, to, n > 0 and n or 11), positions(store, { query = { { tags = { "by:" .. n } } } }))
+    assert.same(every(11, to, n > 0 and n or 11),
+                positions(store, { query = { { tags = { "by:" .. n } } } }))
   end
   for n = 0, 4 do
-    assert.same(every(5, to, n > 0 and n or 5), positions(store, { query = { { types = { "T" .. n } } } }))
+    assert.same(every(5, to, n > 0 and n or 5),
+                positions(store, { query = { { types = { "T" .. n } } } }))
   end
 end
 
@@ -104,11 +111,10 @@ describe("store: opening", function()
     local other, why = stores.try(dir)
     assert.is_nil(other)
     assert.matches("^LOCKED: " .. dir .. " is open for writing", why)
-    local status = os.execute(("MOONLOG_BUILD=%q lua5.4 -e %q"):format(os.getenv "MOONLOG_BUILD" or "build",
-      ([[package.cpath = "./" .. os.getenv "MOONLOG_BUILD" .. "/?.so"
-         local store, why = require("coretest").store.open(%q)
-         assert(not store and why:find "^LOCKED")]]):format(dir)))
-    assert.is_true(status)
+    local script = ([[package.cpath = %q
+                      local store, why = require("coretest").store.open(%q)
+                      assert(not store and why:find "^LOCKED")]]):format(package.cpath, dir)
+    assert.is_true(os.execute("lua5.4 -e " .. program.quote(script)))
     local reader = stores.open(dir, { read_only = true })
     store:close()
     stores.open(dir):close()
@@ -133,16 +139,21 @@ describe("store: opening", function()
 
   it("checks its options", function()
     for _, bytes in ipairs { 1, 4096, 16383, 16385, 20000, (1 << 30) + 4096, -4096 } do
-      assert.matches("^BAD_REQUEST: segment_bytes is ", select(2, stores.try(dir, { segment_bytes = bytes })))
+      assert.matches("^BAD_REQUEST: segment_bytes is ",
+                     select(2, stores.try(dir, { segment_bytes = bytes })))
     end
-    for _, bytes in ipairs { 0, 16384, 20480 } do stores.open(dir, { segment_bytes = bytes }):close() end
+    for _, bytes in ipairs { 0, 16384, 20480 } do
+      stores.open(dir, { segment_bytes = bytes }):close()
+    end
   end)
 
   it("may change every option from one time to the next", function()
     local on, at = stores.disk(), 0
     for round = 1, 12 do
-      local store = stores.open(on, { segment_bytes = 16384 << round % 3, memory_events = 30 + round * 17 % 200,
-                                      window_events = round * 10, heads_bytes = round % 2 * 1000 + 1 })
+      local store = stores.open(on, { segment_bytes = 16384 << round % 3,
+                                      memory_events = 30 + round * 17 % 200,
+                                      window_events = round * 10,
+                                        heads_bytes = round % 2 * 1000 + 1 })
       fill(store, at + 1, at + 97)
       at = at + 97
       check(store, at)
@@ -159,7 +170,8 @@ describe("store: closing", function()
     assert.is_true(store:close())
     local image = stores.crash(disk)
     local one = stores.open(image)
-    assert.same({ 501, 501, 0 }, { one:stats().position, one:stats().durable, one:stats().torn_bytes })
+    assert.same({ 501, 501, 0 }, { one:stats().position, one:stats().durable,
+                                   one:stats().torn_bytes })
   end)
 
   it("is the end of everything", function()
@@ -172,17 +184,23 @@ end)
 describe("store: stats", function()
   it("count", function()
     local store, disk = stores.new()
-    assert.same({ position = 0, durable = 0, segments = 1, log_bytes = 16384, used_bytes = 4096, index_bytes = 0,
-                  index_runs = 0, memory_events = 0, torn_bytes = 0, read_only = false, damaged = false },
+    assert.same({ position = 0, durable = 0, segments = 1, log_bytes = 16384, used_bytes = 4096,
+                  index_bytes = 0,
+                  index_runs = 0, memory_events = 0, memory_bytes = 0, torn_bytes = 0,
+                    read_only = false,
+                    damaged = false },
                 store:stats())
     fill(store, 1, 500)
     local stats, log_bytes, index_bytes, runs = store:stats(), 0, 0, 0
-    for _, name in ipairs(disk:list("log", ".seg")) do log_bytes = log_bytes + #disk:content("log/" .. name) end
+    for _, name in ipairs(disk:list("log", ".seg")) do
+      log_bytes = log_bytes + #disk:content("log/" .. name)
+    end
     for _, name in ipairs(disk:list("index", ".run")) do
       runs, index_bytes = runs + 1, index_bytes + #disk:content("index/" .. name)
     end
     assert.same({ 500, #disk:list("log", ".seg"), log_bytes, index_bytes, runs },
-                { stats.position, stats.segments, stats.log_bytes, stats.index_bytes, stats.index_runs })
+                { stats.position, stats.segments, stats.log_bytes, stats.index_bytes,
+                  stats.index_runs })
     assert.is_true(stats.used_bytes <= log_bytes and stats.used_bytes > log_bytes - 16384)
     assert.is_true(stats.memory_events <= 128)
     assert.is_true(stores.open(disk, { read_only = true }):stats().read_only)
@@ -223,7 +241,8 @@ describe("store: for reading only", function()
     fill(store, 1, 300)
     local recorder = assert(core.disk.recorder(disk))
     local reader = stores.open(recorder, { read_only = true })
-    for _, receipt in ipairs { { append(reader, "a", { "T" }) }, { reader:submit({ writes = { { stream = "a",
+    for _, receipt in ipairs { { append(reader, "a", { "T" }) },
+                               { reader:submit({ writes = { { stream = "a",
                                events = { { type = "T" } } } } }, print) } } do
       assert.is_nil(receipt[1])
       assert.matches("^READ_ONLY: ", receipt[2])
@@ -233,7 +252,8 @@ describe("store: for reading only", function()
     check(reader, 900)
     assert.is_true(reader:flush "disk")
     assert.is_true(reader:close())
-    assert.equal(0, recorder:count("pwrite", "sync", "rename", "unlink", "truncate", "allocate", "make_dir",
+    assert.equal(0, recorder:count("pwrite", "sync", "rename", "unlink", "truncate", "allocate",
+                                   "make_dir",
                                    "sync_dir", "lock"))
   end)
 
@@ -271,9 +291,15 @@ describe("store: for reading only", function()
     local reader = stores.open(disk, { read_only = true })
     assert.same({}, positions(reader))
     assert.matches("^NOT_FOUND", select(2, reader:head "s-1"))
+    local all = assert(reader:subscribe {})
+    local some = assert(reader:subscribe { query = { { tags = { "by:3" } } } })
+    local one = assert(reader:subscribe { stream = "s-2" })
     local store = stores.open(disk)
     fill(store, 1, 500)
     check(reader, 500)
+    assert.same(every(1, 500), all:positions(true))
+    assert.same(every(11, 500, 3), some:positions(true))
+    assert.same(every(7, 500, 2), one:positions(true))
   end)
 end)
 
@@ -295,7 +321,8 @@ describe("store: an index that is lost, stale or wrong", function()
     fill(one, 701, 800)
     check(one, 800)
     for n = 700, 800 do
-      local receipt = append(one, "s-" .. n % 7, { event("T" .. n % 5, { id = id(n) }) }, { expected = (n - 1) // 7 - 1 })
+      local receipt = append(one, "s-" .. n % 7, { event("T" .. n % 5, { id = id(n) }) },
+                             { expected = (n - 1) // 7 - 1 })
       if n % 7 ~= 0 then assert.same({ true, n }, { receipt.duplicate, receipt.first }) end
     end
     one:close()
@@ -324,7 +351,8 @@ describe("store: an index that is lost, stale or wrong", function()
       local bytes = disk:content("index/" .. name)
       local head = bytes:sub(9, 128):gsub("^" .. ("."):rep(16), ("j"):rep(16), 1)
       local file = assert(disk:open("index/" .. name, "rw"))
-      assert(disk:write(file, bytes:sub(1, 4) .. string.pack("<I4", core.base.crc32c(head)) .. head, 0))
+      assert(disk:write(file, bytes:sub(1, 4) .. string.pack("<I4", core.base.crc32c(head)) ..
+                        head, 0))
     end
     same()
   end)
@@ -332,7 +360,9 @@ describe("store: an index that is lost, stale or wrong", function()
   it("is ahead of the log", function()
     -- A log of fewer events, and other ones, under the runs of 700.
     local runs = {}
-    for _, name in ipairs(disk:list("index", ".run")) do runs[name] = disk:content("index/" .. name) end
+    for _, name in ipairs(disk:list("index", ".run")) do
+      runs[name] = disk:content("index/" .. name)
+    end
     local image = stores.disk()
     local one = stores.open(image)
     for n = 1, 100 do assert(append(one, "s-x", { "X" .. n }, { durability = "os" })) end
@@ -358,7 +388,9 @@ describe("store: an index that is lost, stale or wrong", function()
     one = stores.open(image)
     for n = 706, 900 do assert(append(one, "lost-" .. n, { "Lost" }, { durability = "os" })) end
     local runs = {}
-    for _, name in ipairs(image:list("index", ".run")) do runs[name] = image:content("index/" .. name) end
+    for _, name in ipairs(image:list("index", ".run")) do
+      runs[name] = image:content("index/" .. name)
+    end
     local after = stores.crash(image)
     for name, bytes in pairs(runs) do
       local file = assert(after:open("index/" .. name, "create"))
@@ -426,15 +458,16 @@ describe("store: damaged", function()
       local store = stores.open(image, { segment_bytes = 65536, read_only = read_only })
       local stats = store:stats()
       assert.same({ true, true, 300 }, { stats.damaged, stats.read_only, stats.position })
-      assert.matches("^CORRUPT: " .. seg(1) .. ", offset " .. starts[200] .. ": .*positions from 200", store:why())
+      assert.matches("^CORRUPT: " .. seg(1) .. ", offset " .. starts[200] ..
+                     ": .*positions from 200", store:why())
       local receipt, why = append(store, "a", { "T" })
       assert.is_nil(receipt)
       assert.matches("^CORRUPT: " .. seg(1), why)
       local cursor, seen = assert(store:read {}), {}
       for n = 1, 300 do
         local found, said = cursor:next()
-        if n == 200 then assert.matches("^CORRUPT: the event at position 200 cannot be read: ", said)
-        else seen[#seen + 1] = found.position end
+        if n ~= 200 then seen[#seen + 1] = found.position
+        else assert.matches("^CORRUPT: the event at position 200 cannot be read: ", said) end
       end
       assert.is_nil(cursor:next())
       assert.equal(299, #seen)
@@ -486,12 +519,12 @@ describe("store: damaged", function()
     check(one, 40)
   end)
 
-  it("in a segment that is not looked at when opening is found by who reads it", function()
-    local store, disk = stores.new()
+  it("in an event that is not looked at when opening is found by who reads it", function()
+    local store, disk = stores.new { memory_events = 64 }
     fill(store, 1, 500)
     store:close()
     disk:flip(seg(1), (4096 + 64 + 40) * 8)
-    local one = stores.open(disk)
+    local one = stores.open(disk, { window_events = 50 })
     assert.is_false(one:stats().damaged)
     local cursor = assert(one:read {})
     local found, why = cursor:next()
@@ -501,5 +534,23 @@ describe("store: damaged", function()
     assert.is_nil(cursor:next())
     fill(one, 501, 600)
     assert.same(every(1, 600, 2), positions(one, { from = 2 }))
+  end)
+
+  it("in an event that was to be indexed, or is in the window, is damage of the store", function()
+    local store, disk = stores.new()
+    fill(store, 1, 500)
+    store:close()
+    disk:flip(seg(1), (4096 + 64 + 40) * 8)
+    for _, lost in ipairs { false, true } do
+      if lost then
+        for _, name in ipairs(disk:list "index") do assert(disk:remove("index/" .. name)) end
+      end
+      local one = stores.open(disk, { window_events = lost and 50 or 500 })
+      assert.is_true(one:stats().damaged)
+      assert.matches("^CORRUPT: the event at position 1 cannot be read",
+                     select(2, append(one, "a", { "T" })))
+      assert.same(every(1, 500, 2), positions(one, { from = 2 }))
+      one:close()
+    end
   end)
 end)

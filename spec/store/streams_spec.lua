@@ -35,7 +35,8 @@ describe("store/streams: the list", function()
   local store, disk = stores.new()
   local model = {}
   for n = 1, 700 do
-    local name = ({ "account-%d", "order-%d", "$sys-%d", "plain%d", "account-sub-%d" })[n % 5 + 1]:format(n)
+    local name = ({ "account-%d", "order-%d", "$sys-%d", "plain%d",
+                    "account-sub-%d" })[n % 5 + 1]:format(n)
     local first = assert(append(store, name, { "T" }, { durability = "os" })).first
     model[n] = { stream = name, first = first, last = first, revision = 0 }
     local other = model[(n * 7) % n + 1]
@@ -57,15 +58,20 @@ describe("store/streams: the list", function()
   local cases = {
     { "all", {}, public },
     { "a category", { category = "account" }, function(name) return name:find "^account%-" end },
-    { "a category of the system", { category = "$sys" }, function(name) return name:find "^%$sys%-" end },
+    { "a category of the system", { category = "$sys" },
+      function(name) return name:find "^%$sys%-" end },
     { "a prefix", { prefix = "p" }, function(name) return name:find "^p" end },
-    { "a prefix that ends at a dash", { prefix = "account-" }, function(name) return name:find "^account%-" end },
-    { "a prefix beyond a dash", { prefix = "account-sub-1" }, function(name) return name:find "^account%-sub%-1" end },
+    { "a prefix that ends at a dash", { prefix = "account-" },
+      function(name) return name:find "^account%-" end },
+    { "a prefix beyond a dash", { prefix = "account-sub-1" },
+      function(name) return name:find "^account%-sub%-1" end },
     { "a prefix of the system", { prefix = "$" }, function(name) return name:find "^%$" end },
     { "a category and a prefix", { category = "account", prefix = "account-s" },
       function(name) return name:find "^account%-s" end },
-    { "a category and another's prefix", { category = "account", prefix = "order-" }, function() return false end },
-    { "a category that is a whole name", { category = "plain8" }, function(name) return name == "plain8" end },
+    { "a category and another's prefix", { category = "account", prefix = "order-" },
+      function() return false end },
+    { "a category that is a whole name", { category = "plain8" },
+      function(name) return name == "plain8" end },
     { "nothing", { prefix = "q" }, function() return false end },
     { "a category that is not there", { category = "acc" }, function() return false end },
   }
@@ -80,7 +86,8 @@ describe("store/streams: the list", function()
     for _, case in ipairs(cases) do
       for _, after in ipairs { 0, 1, 2, 500, 1399, 1400, 9999, math.maxinteger, -1 } do
         for _, limit in ipairs { 1, 255, 256, 257, 1000 } do
-          local asked = { after = after, limit = limit, category = case[2].category, prefix = case[2].prefix }
+          local asked = { after = after, limit = limit, category = case[2].category,
+                          prefix = case[2].prefix }
           local all = after == -1 and {} or want(case[3], after, limit)
           assert.same(all, store:streams(asked))
         end

@@ -556,6 +556,7 @@ static int store_stats(lua_State *L)
     ml_coretest_set(L, "index_bytes", stats.index_bytes);
     ml_coretest_set(L, "index_runs", stats.index_runs);
     ml_coretest_set(L, "memory_events", stats.memory_events);
+    ml_coretest_set(L, "memory_bytes", stats.memory_bytes);
     ml_coretest_set(L, "torn_bytes", stats.torn_bytes);
     ml_coretest_set_flag(L, "read_only", stats.read_only);
     ml_coretest_set_flag(L, "damaged", stats.damaged);

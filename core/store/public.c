@@ -1,19 +1,27 @@
-/* moonlog.c -- the embedding API: every call of moonlog.h, on top of the store.
+/* public.c -- the embedding API: every call of moonlog.h, on top of the store.
  *
  * What each call adds to the room below is the handle's sentence.
  */
-#include "moonlog.h"
+#include "../moonlog.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "store/inside.h"
+#include "inside.h"
 
 /* Notes the code of a call that failed; the room below has written the sentence. */
 static ml_code noted(ml_store *store, ml_code code)
 {
     if (code && code != ML_END) store->why.code = code;
     return code;
+}
+
+/* In a damaged log, what was not found may be what cannot be read, and a head may be behind. */
+static ml_code doubted(ml_store *store, ml_code code)
+{
+    const char *damage = ml_log_damage(store->log);
+    if (damage[0] == '\0' || (code != ML_OK && code != ML_NOT_FOUND)) return code;
+    return ml_error_set(&store->why, ML_CORRUPT, "what was asked for may be among what cannot be read: %.700s", damage);
 }
 
 static ml_code need_open(ml_store *store)
@@ -87,8 +95,10 @@ ml_code ml_read(ml_store *store, const ml_selection *selection, ml_cursor **curs
 {
     *cursor = NULL;
     ml_code code = need_open(store);
-    if (!code) code = ml_store_catch_up(store);
-    return noted(store, code ? code : ml_cursor_read(store, selection, cursor));
+    if (code) return code;
+    code = ml_store_catch_up(store);
+    if (!code) code = ml_cursor_read(store, selection, cursor);
+    return noted(store, code == ML_NOT_FOUND ? doubted(store, code) : code);
 }
 
 ml_code ml_next(ml_cursor *cursor, ml_event *event)
@@ -112,16 +122,20 @@ ml_code ml_get_head(ml_store *store, ml_bytes stream, ml_head *head)
 {
     *head = (ml_head){0};
     ml_code code = need_open(store);
-    if (!code) code = ml_store_catch_up(store);
-    return noted(store, code ? code : ml_streams_head(store, stream, head));
+    if (code) return code;
+    code = ml_store_catch_up(store);
+    if (!code) code = ml_streams_head(store, stream, head);
+    return noted(store, stream.size > 0 ? doubted(store, code) : code);
 }
 
 ml_code ml_streams(ml_store *store, ml_bytes category, ml_bytes prefix, uint64_t after,
                    bool (*each)(void *context, const ml_stream_info *info), void *context)
 {
     ml_code code = need_open(store);
-    if (!code) code = ml_store_catch_up(store);
-    return noted(store, code ? code : ml_streams_list(store, category, prefix, after, each, context));
+    if (code) return code;
+    code = ml_store_catch_up(store);
+    if (!code) code = ml_streams_list(store, category, prefix, after, each, context);
+    return noted(store, doubted(store, code));
 }
 
 ml_code ml_get_stats(ml_store *store, ml_stats *stats)
@@ -142,6 +156,7 @@ ml_code ml_get_stats(ml_store *store, ml_stats *stats)
                         .index_bytes = index.bytes,
                         .index_runs = index.runs,
                         .memory_events = index.memory_events,
+                        .memory_bytes = index.memory_bytes,
                         .torn_bytes = log.torn_bytes,
                         .read_only = store->options.read_only || log.damaged,
                         .damaged = log.damaged};
