@@ -221,6 +221,8 @@ static void check_mark(checking *c)
         ml_check_report(check, "WATERMARK is missing or damaged; the next opening for writing makes it anew");
         return;
     }
+    if (!c->begun && c->mark.settled > 0)
+        ml_check_report(check, "WATERMARK tells of %" PRIu64 " events, but log/ holds no segment", c->mark.settled_position);
     if (!c->begun) return;
     if (c->mark.log != ml_crc32c(0, check->log, ML_LOG_ID_SIZE))
         ml_check_report(check, "WATERMARK is of another log");
