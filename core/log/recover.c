@@ -445,6 +445,8 @@ static ml_code take_writer(recovery *r, ml_error *why)
     log->mark.end = log->offset;
     /* From here on the log is not cleanly closed, and that is on the disk before a frame is. */
     code = ml_watermark_write(log->disk, log->mark_file, &log->mark, why);
+    /* Both slots, so that nothing older can outlive this, whatever its generation says. */
+    if (!code) code = ml_watermark_write(log->disk, log->mark_file, &log->mark, why);
     if (!code) code = ml_disk_sync(log->disk, log->mark_file, ML_WATERMARK_PATH, why);
     return code ? code : sync_dir(log, ".", why);
 }
