@@ -162,7 +162,8 @@ typedef enum ml_durability {
     ML_DISK = 0, /* acknowledged when synced to disk: survives power loss (the default) */
     ML_OS,       /* when written to the file: survives kill -9, not power loss */
     ML_MEMORY    /* when accepted: written by the next append of another level, read, head,
-                  * ml_flush or ml_close, or when a megabyte has gathered */
+                  * ml_flush or ml_close, or when a megabyte has gathered. On a full disk it is
+                  * given up: whichever of these meets it says NO_SPACE */
 } ml_durability;
 
 /* One atomic append: all of its events or none, to one stream or several. Positions follow
@@ -354,7 +355,7 @@ ML_API ml_code ml_get_stats(ml_store *store, ml_stats *stats);
 /* Reads the files of `dir` and checks every byte of every segment against its checksums and
  * chain, and with `deep` also each event's fields, revisions and footers, and the index
  * against the log. Needs no handle and no lock: what a writer is just writing is not looked
- * at. Calls `report` for each problem with a sentence naming file, offset and positions.
+ * at. Calls `report`, unless it is NULL, for each problem with a sentence naming file, offset and positions.
  * ML_OK if all is well, CORRUPT if problems were reported, else why nothing could be
  * checked (`why` gets the sentence, `why_size` bytes at most). */
 typedef struct ml_verified {

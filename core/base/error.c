@@ -29,6 +29,7 @@ static ml_code code_of_errno(int number)
 {
     switch (number) {
     case ENOSPC:
+    case EFBIG:
     case EDQUOT: return ML_NO_SPACE;
     case EACCES:
     case EPERM: return ML_FORBIDDEN;

@@ -161,6 +161,7 @@ void ml_cli_catch_signals(void)
     /* These calls fail only for signals that do not exist. */
     ML_IGNORE(sigaction(SIGINT, &interrupt, NULL) != 0);
     ML_IGNORE(sigaction(SIGPIPE, &ignore, NULL) != 0);
+    ML_IGNORE(sigaction(SIGXFSZ, &ignore, NULL) != 0); /* a file-size limit is an error like any */
 }
 
 void ml_cli_defer_interrupt(void) { deferred = 1; }

@@ -1,4 +1,6 @@
 /* main.c -- the way in: read the command line, run the verb. */
+#include <fcntl.h>
+
 #include "cli.h"
 
 static int run(const ml_cli *cli)
@@ -12,8 +14,18 @@ static int run(const ml_cli *cli)
     return cli->verb->run(cli, cli->word_count, cli->words);
 }
 
+/* A standard descriptor that is closed would be given to the next file that is opened, and an
+ * error message written into the store. Opened the wrong way round, using one is an error. */
+static void keep_standard_descriptors(void)
+{
+    for (int file = 0; file <= 2; file++)
+        if (fcntl(file, F_GETFD) < 0)
+            ML_IGNORE(open("/dev/null", (file == 0 ? O_WRONLY : O_RDONLY)) != file);
+}
+
 int main(int argc, char **argv)
 {
+    keep_standard_descriptors();
     ml_cli_catch_signals();
     ml_cli cli;
     ml_error why;

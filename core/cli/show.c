@@ -228,9 +228,9 @@ static int say_failure(const ml_show *show, int status)
 {
     if (show->failed == EINTR) return ML_EXIT_INTERRUPTED;
     if (show->failed == EPIPE) return status != ML_EXIT_OK ? status : ML_EXIT_PIPE;
-    ml_error why;
-    ml_code code = ml_error_disk(&why, -show->failed, "write", "stdout");
-    ml_cli_fail(show->cli, code, why.sentence);
+    /* Not a code that invites to try again: what the verb did is done. */
+    ml_cli_failf(show->cli, ML_IO, "write stdout: %s; only the output is missing, %s was done",
+                 strerror(show->failed), show->cli->verb->name);
     return status != ML_EXIT_OK ? status : ML_EXIT_FAILED;
 }
 

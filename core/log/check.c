@@ -8,6 +8,8 @@
 
 #include "inside.h"
 
+enum { HELD_BYTES_MAX = 1 << 20 }; /* a few thousand sentences: more say nothing new */
+
 typedef struct checking {
     ml_check *check;
     bool live; /* a writer is at work */
@@ -18,9 +20,7 @@ typedef struct checking {
     ml_segment before;  /* header of the segment before this one */
     ml_walk walk;       /* where its frames ended */
     bool walked;        /* … unless it was damaged */
-    uint64_t lost;      /* sequence of the first frame of the last segment that is not there
-                         * although later ones are: torn, if it was never synced */
-    char held[ML_SENTENCE_MAX]; /* what to say of it otherwise */
+    uint64_t lost;      /* sequence of the first frame that is not there; 0 = none */
 } checking;
 
 void ml_check_report(ml_check *check, const char *format, ...)
@@ -30,8 +30,38 @@ void ml_check_report(ml_check *check, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(sentence, sizeof sentence, format, arguments);
     va_end(arguments);
-    check->problems++;
-    check->report(check->context, sentence);
+    if (check->holding && check->held.size < HELD_BYTES_MAX) {
+        ml_buf_add(&check->held, sentence, strlen(sentence) + 1);
+        check->held_count++;
+    } else if (!check->holding) {
+        check->problems++;
+        check->report(check->context, sentence);
+    }
+}
+
+/* From here on frames are missing: everything found behind waits for the verdict, unless a
+ * writer is at work, whose log is whole. */
+static void lose(checking *c)
+{
+    if (c->lost > 0) return;
+    c->lost = c->walk.sequence;
+    c->check->holding = !c->live;
+}
+
+/* Torn or lost, by recovery's rule (recover.c). */
+static void judge(checking *c)
+{
+    ml_check *check = c->check;
+    check->holding = false;
+    if (c->marked && c->mark.durable > c->durable) c->durable = c->mark.durable;
+    bool torn = c->lost > c->durable || check->held.failed;
+    for (size_t at = 0; !torn && at < check->held.size;) {
+        const char *sentence = (const char *)check->held.data + at;
+        check->problems++;
+        check->report(check->context, sentence);
+        at += strlen(sentence) + 1;
+    }
+    ml_buf_free(&check->held);
 }
 
 /* ---- the chain of segments --------------------------------------------------------------- */
@@ -54,6 +84,7 @@ static void check_chain(checking *c, const ml_segment *segment)
                         before->path, before->number, segment->path, segment->number);
     } else if (c->walked && (c->walk.sequence != segment->sequence || c->walk.position != segment->first ||
                              c->walk.previous != segment->previous)) {
+        lose(c);
         ml_check_report(c->check,
                         "%s, offset %" PRIu64 ": its frames end with position %" PRIu64 ", but %s begins with %" PRIu64
                         ": positions between them are damaged or missing",
@@ -72,30 +103,21 @@ static void take_frame(checking *c, const ml_segment *segment, uint64_t at, cons
         const uint8_t *record = segment->map + at + c->walk.offsets[n];
         ml_bytes payload = {record + ML_RECORD_HEADER, ml_get_u32(record)};
         check->records++;
-        check->last = frame->first + n;
+        if (!check->holding) check->last = frame->first + n;
         if (check->record != NULL) check->record(check->context, frame->first + n, payload);
     }
 }
 
-/* Walks on behind damage, if there is a good frame somewhere; says what lies between. At the
- * end of the log that waits until it is known whether it was ever synced. */
-static bool skip_damage(checking *c, const ml_segment *segment, bool last)
+/* Walks on behind damage, if there is a good frame somewhere; says what lies between. */
+static bool skip_damage(checking *c, const ml_segment *segment)
 {
     ml_frame frame;
     uint64_t from = c->walk.offset, at = from + 8;
     if (!ml_segment_find(segment->map, segment->map_size, segment->salt, &at, &frame)) return false;
     if (frame.first < c->walk.position) return false;
-    char sentence[ML_SENTENCE_MAX];
-    snprintf(sentence, sizeof sentence,
-             "%s, offset %" PRIu64 ": damaged up to offset %" PRIu64 " (positions %" PRIu64 " to %" PRIu64 ")",
-             segment->path, from, at, c->walk.position, frame.first - 1);
-    bool wait = last && !c->live && c->lost == 0;
-    if (wait) {
-        c->lost = c->walk.sequence;
-        memcpy(c->held, sentence, sizeof c->held);
-    } else {
-        ml_check_report(c->check, "%s", sentence);
-    }
+    lose(c);
+    ml_check_report(c->check, "%s, offset %" PRIu64 ": damaged up to offset %" PRIu64 " (positions %" PRIu64 " to %" PRIu64 ")",
+                    segment->path, from, at, c->walk.position, frame.first - 1);
     c->walk.offset = at;
     c->walk.sequence = frame.sequence;
     c->walk.position = frame.first;
@@ -113,7 +135,7 @@ static ml_code walk_frames(checking *c, const ml_segment *segment, bool last, ml
     while (c->walk.sequence <= limit) {
         uint64_t at = c->walk.offset;
         if (ml_segment_walk_next(&c->walk, &frame, &memory)) take_frame(c, segment, at, &frame);
-        else if (memory || !skip_damage(c, segment, last)) break;
+        else if (memory || !skip_damage(c, segment)) break;
     }
     c->walked = true;
     return memory ? ml_error_memory(why, "checking a segment") : ML_OK;
@@ -152,7 +174,6 @@ static void check_tail(checking *c, const ml_segment *segment)
 {
     bool clean = c->marked && (c->mark.flags & ML_WATERMARK_CLEAN) != 0;
     if (c->marked && c->mark.durable > c->durable) c->durable = c->mark.durable;
-    if (c->lost > 0 && c->lost <= c->durable) ml_check_report(c->check, "%s", c->held);
     if (c->lost > 0) return;
     if (c->walk.sequence <= c->durable)
         ml_check_report(c->check, "%s, offset %" PRIu64 ": the log ends with position %" PRIu64 " here, but frames up to %" PRIu64
@@ -160,8 +181,6 @@ static void check_tail(checking *c, const ml_segment *segment)
                         segment->path, c->walk.offset, c->walk.position - 1, c->durable);
     else if (clean) check_zeros(c, segment, c->walk.offset);
 }
-
-static bool check_writing(checking *c) { return c->check->writing(c->check->disk); }
 
 static ml_code check_behind(checking *c, const ml_segment *segment, bool last, ml_error *why)
 {
@@ -179,8 +198,8 @@ static ml_code check_behind(checking *c, const ml_segment *segment, bool last, m
         return ML_OK;
     }
     if (last && !c->live) check_tail(c, segment);
-    /* Not sealed yet: the writer may be about to. */
-    if (!last && !check_writing(c)) check_zeros(c, segment, at);
+    /* Behind the frames of one that is left but not sealed there may be what a full disk refused:
+     * sealing cuts it off. */
     return ML_OK;
 }
 
@@ -217,11 +236,13 @@ static ml_code check_segment(checking *c, const char *path, bool last, ml_error 
 static void check_mark(checking *c)
 {
     ml_check *check = c->check;
-    if (!c->marked) {
+    if (!c->marked && check->records > 0) {
         ml_check_report(check, "WATERMARK is missing or damaged; the next opening for writing makes it anew");
         return;
     }
-    if (!c->begun) return;
+    if (!c->begun && c->mark.settled > 0)
+        ml_check_report(check, "WATERMARK tells of %" PRIu64 " events, but log/ holds no segment", c->mark.settled_position);
+    if (!c->begun || !c->marked) return;
     if (c->mark.log != ml_crc32c(0, check->log, ML_LOG_ID_SIZE))
         ml_check_report(check, "WATERMARK is of another log");
     else if (c->mark.durable_position > check->last)
@@ -237,6 +258,7 @@ ml_code ml_check_log(ml_check *check, ml_error *why)
         c.marked = ml_watermark_read(check->disk, file, &c.mark);
         check->disk->ops->close(check->disk, file);
     }
+    c.live = check->writing(check->disk);
     ml_disk_names names;
     ml_code code = ml_disk_list(check->disk, "log", ".seg", &names, why);
     if (code) return code;
@@ -247,6 +269,7 @@ ml_code ml_check_log(ml_check *check, ml_error *why)
         else
             code = check_segment(&c, path, n + 1 == names.count, why);
     }
+    judge(&c);
     if (!code && (names.count > 0 || file >= 0)) check_mark(&c);
     ml_segment_walk_free(&c.walk);
     ml_disk_names_free(&names);

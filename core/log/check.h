@@ -25,6 +25,12 @@ typedef struct ml_check {
     void (*record)(void *context, uint64_t position, ml_bytes payload);
     void *context;
 
+    /* Problems behind the first frame that is not there: told only once it is known that the
+     * frame was synced. Otherwise they are the torn end of a crash, which recovery cuts. */
+    bool holding;
+    ml_buf held; /* sentences, each with its NUL */
+    uint64_t held_count;
+
     /* What was found. */
     uint64_t segments, frames, records, bytes, problems;
     uint64_t last;               /* highest position of a good record */

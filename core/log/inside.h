@@ -94,10 +94,10 @@ ML_MUST_USE ml_code ml_recover_header(ml_log *log, const char *path, ml_segment 
                                       ml_error *why);
 
 /* writer.c */
-/* Creates a segment file at its final name. The file is left open in *file. NO_SPACE leaves
- * nothing behind. `prepared` is the open file of log/next, or -1. */
+/* Creates a segment file at its final name. The file is left open in *file. A failure with
+ * *named false leaves nothing behind. `prepared` is the open file of log/next, or -1. */
 ML_MUST_USE ml_code ml_writer_create(ml_log *log, ml_segment *segment, int prepared, uint64_t size,
-                                     int *file, ml_error *why);
+                                     int *file, bool *named, ml_error *why);
 uint64_t ml_writer_segment_size(const ml_log *log, uint64_t number);
 void ml_writer_mark(ml_log *log);
 

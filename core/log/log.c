@@ -339,6 +339,13 @@ ml_code ml_log_follow(ml_log *log, ml_error *why)
         if (!code && !moved) code = follow_roll(log, &moved, why);
         if (!code && !moved && last != NULL) code = follow_growth(log, last, &moved, why);
     }
+    /* What was settled but not synced may be lost with power; what was synced may not. */
+    if (!code && log->position < mark.durable_position)
+        code = ml_error_set(why, ML_CORRUPT,
+                            "positions up to %" PRIu64 " were synced, but %s can be read only up to %" PRIu64
+                            "; `moonlog verify` lists all damage",
+                            mark.durable_position, log->count > 0 ? log->segments[log->count - 1]->path : "log/",
+                            log->position);
     log->durable = mark.durable_position < log->position ? mark.durable_position : log->position;
     return code;
 }

@@ -102,8 +102,8 @@ uint64_t ml_log_durable(const ml_log *log);
 
 /* ---- writing --------------------------------------------------------------------------- */
 
-/* Writes the group as one frame, and syncs it if group->sync. NO_SPACE: no byte of it counts
- * and the next write may succeed. Anything else: the log is fenced. */
+/* Writes the group as one frame, and syncs it if group->sync. STORE_FAILED: the log is fenced.
+ * Any other failure: no byte of it counts, and the next write may succeed. */
 ML_MUST_USE ml_code ml_log_write(ml_log *log, ml_group *group, ml_error *why);
 
 /* Syncs everything written so far; *durable gets the position. */

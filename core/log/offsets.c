@@ -166,6 +166,7 @@ ml_code ml_offsets_rebuild(ml_log *log, ml_segment *segment, bool open_end, ml_e
     static const uint32_t none[1];
     while (!code && !open_end && segment->count < known)
         code = ml_segment_extend(segment, 0, none, 1, why);
+    if (code) drop(log, segment); /* a table that is too short would be read beyond its end */
     if (!open_end) segment->count = known; /* what a sealed segment held is not up to its frames */
     return code;
 }

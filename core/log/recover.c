@@ -117,6 +117,10 @@ static ml_code open_mark(recovery *r, ml_error *why)
     ml_code code = ml_disk_open(log->disk, ML_WATERMARK_PATH, how, &log->mark_file, why);
     if (code == ML_NOT_FOUND) return ML_OK;
     if (code) return code;
+    /* A second lock, for who removes LOCK under a writer: two would give positions out twice. */
+    if (!log->options.read_only && log->disk->ops->lock(log->disk, log->mark_file) < 0)
+        return ml_error_set(why, ML_LOCKED, "%s is being written to in another process, although its "
+                                            "LOCK is gone; stop that one", log->disk->root);
     r->marked = ml_watermark_read(log->disk, log->mark_file, &r->mark);
     return ML_OK;
 }
@@ -441,6 +445,8 @@ static ml_code take_writer(recovery *r, ml_error *why)
     log->mark.end = log->offset;
     /* From here on the log is not cleanly closed, and that is on the disk before a frame is. */
     code = ml_watermark_write(log->disk, log->mark_file, &log->mark, why);
+    /* Both slots, so that nothing older can outlive this, whatever its generation says. */
+    if (!code) code = ml_watermark_write(log->disk, log->mark_file, &log->mark, why);
     if (!code) code = ml_disk_sync(log->disk, log->mark_file, ML_WATERMARK_PATH, why);
     return code ? code : sync_dir(log, ".", why);
 }
@@ -468,7 +474,8 @@ static ml_code create_first(recovery *r, ml_error *why)
                             .end = ML_SEGMENT_HEADER};
     memcpy(segment->log, log->id, sizeof segment->log);
     ml_segment_name(segment);
-    ml_code code = ml_writer_create(log, segment, -1, ml_writer_segment_size(log, 0), &log->file, why);
+    bool named = false;
+    ml_code code = ml_writer_create(log, segment, -1, ml_writer_segment_size(log, 0), &log->file, &named, why);
     if (!code) code = ml_log_push(log, segment, why);
     if (code) {
         free(segment);

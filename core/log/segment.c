@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "../base/limits.h"
+
 enum {
     AT_FORMAT = 8,
     AT_READER = 10,
@@ -25,6 +27,9 @@ enum {
     AT_FOOTER_SHA256 = 40,
     AT_FOOTER_PREVIOUS = 72
 };
+
+/* The largest segment, or one that holds a single frame of an append: offsets are 32-bit. */
+#define SEGMENT_FILE_MAX ((uint64_t)ML_SEGMENT_BYTES_MAX + 2 * (uint64_t)ML_APPEND_BYTES_MAX)
 
 static const char magic[8] = {'M', 'O', 'O', 'N', 'L', 'O', 'G', '1'};
 
@@ -119,6 +124,14 @@ bool ml_segment_decode_footer(ml_footer *footer, uint32_t salt,
 
 /* ---- map and offsets ------------------------------------------------------------------- */
 
+/* The header may have been another's since it was read. */
+static bool is_same(const ml_segment *segment)
+{
+    const uint8_t *page = segment->map;
+    return memcmp(page + AT_LOG, segment->log, ML_LOG_ID_SIZE) == 0 &&
+           ml_get_u64(page + AT_FIRST) == segment->first;
+}
+
 ml_code ml_segment_map(ml_segment *segment, ml_disk *disk, ml_error *why)
 {
     if (segment->map != NULL && segment->end <= segment->map_size) return ML_OK;
@@ -132,13 +145,18 @@ ml_code ml_segment_map(ml_segment *segment, ml_disk *disk, ml_error *why)
         code = ml_error_set(why, ML_CORRUPT, "%s is cut short: %" PRIu64 " bytes of at least %" PRIu64,
                             segment->path, size,
                             segment->end > 0 ? segment->end : (uint64_t)ML_SEGMENT_HEADER);
+    if (!code && size > SEGMENT_FILE_MAX)
+        code = ml_error_set(why, ML_CORRUPT, "%s has %" PRIu64 " bytes, more than a segment can have",
+                            segment->path, size);
     if (!code) {
         int refused = disk->ops->map(disk, file, size, &segment->map);
         if (refused < 0) code = ml_error_disk(why, refused, "map", segment->path);
         else segment->map_size = size;
     }
+    if (!code && !is_same(segment))
+        code = ml_error_set(why, ML_CORRUPT, "%s is not the file that it was; was it replaced?", segment->path);
     ml_code closed = ml_disk_close(disk, file, segment->path, code ? NULL : why);
-    if (!code && closed) ml_segment_unmap(segment, disk);
+    if (code || closed) ml_segment_unmap(segment, disk);
     return code ? code : closed;
 }
 

@@ -111,7 +111,7 @@ static ml_code fill_file(ml_log *log, int file, uint64_t size, bool zero, ml_err
 }
 
 ml_code ml_writer_create(ml_log *log, ml_segment *segment, int prepared, uint64_t size, int *file,
-                         ml_error *why)
+                         bool *named, ml_error *why)
 {
     const char *aside = prepared >= 0 ? NEXT_PATH : NEW_PATH;
     uint8_t page[ML_SEGMENT_HEADER];
@@ -126,7 +126,10 @@ ml_code ml_writer_create(ml_log *log, ml_segment *segment, int prepared, uint64_
     if (!code) code = ml_disk_write(log->disk, *file, aside, page, sizeof page, 0, why);
     if (!code) code = ml_disk_sync(log->disk, *file, aside, why);
     /* Synced before it gets its name: a segment that can be seen has a good header. */
-    if (!code) code = ml_disk_adopt(log->disk, aside, segment->path, "log", why);
+    if (!code) {
+        code = ml_disk_adopt(log->disk, aside, segment->path, "log", why);
+        *named = code != ML_NO_SPACE; /* any other failure leaves it open whether it has */
+    }
     if (code && *file >= 0) {
         log->disk->ops->close(log->disk, *file);
         log->disk->ops->unlink(log->disk, aside);
@@ -171,23 +174,24 @@ static int take_prepared(ml_log *log, uint64_t least, uint64_t *size)
     return -1;
 }
 
-/* Makes a new segment the active one, with room for a frame of `need` bytes. NO_SPACE before
- * anything changed; any other failure fences. */
+/* Makes a new segment the active one, with room for a frame of `need` bytes. A failure before
+ * the segment has its name leaves everything as it was; any other fences. */
 static ml_code roll(ml_log *log, ml_group *group, uint64_t need, ml_error *why)
 {
     ml_segment *segment = new_segment(log, group);
-    if (segment == NULL) {
-        ml_error_memory(why, "a segment");
-        return fence(log, why);
-    }
+    if (segment == NULL) return ml_error_memory(why, "a segment");
     uint64_t size = 0, least = ML_SEGMENT_HEADER + need + ML_SEGMENT_FOOTER;
     int file = take_prepared(log, least, &size);
     if (file < 0) size = ml_writer_segment_size(log, segment->number);
     if (size < least) size = least;
-    ml_code code = ml_writer_create(log, segment, file, size, &file, why);
+    bool named = false;
+    ml_code code = ml_writer_create(log, segment, file, size, &file, &named, why);
+    /* On a nearly full disk one just large enough may still fit. */
+    if (code == ML_NO_SPACE && size > least)
+        code = ml_writer_create(log, segment, -1, size = least, &file, &named, why);
     if (code) {
         free(segment);
-        return code == ML_NO_SPACE ? code : fence(log, why);
+        return named ? fence(log, why) : code; /* until it has its name, nothing has happened */
     }
     code = leave_active(log, why);
     log->active = group->opened = segment;

@@ -83,22 +83,24 @@ static ml_code give_up(ml_store *store, ml_batch *flying)
     return ml_store_forget_staged(store);
 }
 
-static ml_code settle_full_disk(ml_store *store, ml_batch *flying)
+/* Nothing was written: a full disk, or no descriptor for the next segment. */
+static ml_code settle_unwritten(ml_store *store, ml_batch *flying)
 {
     ml_error why = flying->why;
-    ml_code code = give_up(store, flying);
-    if (code) {
+    ml_code code = flying->code, lost = give_up(store, flying);
+    if (lost) {
         store->failed = true;
         why = store->why;
+        code = ML_STORE_FAILED;
     }
     /* Answers may submit again: the filling batch is emptied before anyone is told. */
     ml_batch waiting = *store->filling;
     *store->filling = (ml_batch){0};
-    answer(store, flying, code ? ML_STORE_FAILED : ML_NO_SPACE, &why);
-    answer(store, &waiting, code ? ML_STORE_FAILED : ML_NO_SPACE, &why);
+    answer(store, flying, code, &why);
+    answer(store, &waiting, code, &why);
     ml_commit_free(&waiting);
     store->why = why;
-    return code ? ML_STORE_FAILED : ML_NO_SPACE;
+    return code;
 }
 
 static ml_code settle(ml_store *store, ml_batch *flying)
@@ -110,8 +112,8 @@ static ml_code settle(ml_store *store, ml_batch *flying)
         /* Written, but it cannot be shown any more: only reopening tells. */
         if (code) code = ML_STORE_FAILED;
     }
-    if (code == ML_NO_SPACE) {
-        code = settle_full_disk(store, flying);
+    if (code && code != ML_STORE_FAILED) {
+        code = settle_unwritten(store, flying);
     } else {
         if (code) {
             store->failed = true;
@@ -138,8 +140,6 @@ static void write_batch(ml_store *store, ml_batch *batch)
     if (batch->group.count > 0) batch->code = ml_log_write(store->log, &batch->group, &batch->why);
     else if (batch->sync) batch->code = ml_log_sync(store->log, &batch->group.durable, &batch->why);
     else batch->code = ML_OK;
-    /* Outside of a full disk every failure leaves the outcome unknown. */
-    if (batch->code && batch->code != ML_NO_SPACE) batch->code = ML_STORE_FAILED;
 }
 
 static bool something_staged(const ml_store *store)

@@ -394,6 +394,8 @@ ml_code ml_finder_last(ml_store *store, ml_bytes stream, uint64_t to, uint64_t *
         for (bool more = ml_postings_seek_back(&list, to); more; more = ml_postings_prev(&list)) {
             bool same;
             *position = list.position;
+            list.damaged = list.position < 1 || list.position > to; /* a forged run says anything */
+            if (list.damaged) break;
             ml_code code = is_of(store, list.position, stream, &same, revision, why);
             if (code || same) return code;
         }

@@ -38,7 +38,10 @@ ml_code ml_open(ml_store **store, const char *dir, const ml_options *options)
     ml_error why = {0};
     bool create = options == NULL || (!options->read_only && !options->must_exist);
     ml_code code = ml_disk_real_new(dir, create, &disk, &why);
-    if (!code) return noted(*store, ml_store_open(store, disk, options));
+    if (!code) {
+        code = ml_store_open(store, disk, options);
+        return *store == NULL ? code : noted(*store, code);
+    }
     *store = calloc(1, sizeof **store);
     if (*store == NULL) return ML_NO_MEMORY;
     (*store)->lock_file = -1;

@@ -158,6 +158,7 @@ static bool look_only(explorer *x, size_t *shown)
         say(x, "opened to read: ", model->why);
     ML_IGNORE(ml_close(store)); /* it only read */
     if (!good) return false;
+    if (!verify(x)) return false;
     return ml_image_hash(x->image, "") == before || say(x, "only to read ", "changes the disk");
 }
 

@@ -89,12 +89,6 @@ bug { name = "segments behind a torn one are kept", file = "core/log/recover.c",
   to = "",
   killed_by = "simulate --workload roll --states 60000" }
 
-bug { name = "a full disk at the sync of a directory is taken for nothing written",
-  file = "core/base/disk.c",
-  from = "if (code != ML_NO_SPACE) return code;",
-  to = "if (code) return code;",
-  killed_by = "faulty --workload batch" }
-
 -- Bytes rot, and nobody says so. --------------------------------------------------------------
 
 bug { name = "the crc of a frame's header is not looked at", file = "core/log/frame.c",
@@ -278,10 +272,5 @@ bug { name = "a condition does not see what is staged", file = "core/store/admit
   from = "ml_finder_first(store, proposal->condition, from, store->next - 1,",
   to = "ml_finder_first(store, proposal->condition, from, ml_log_position(store->log),",
   killed_by = "simulate --workload pipeline --states 20000" }
-
-bug { name = "a second writer gets in", file = "core/store/store.c",
-  from = "int refused = disk->ops->lock(disk, store->lock_file);",
-  to = "int refused = 0;",
-  killed_by = "simulate --workload reopen" }
 
 return bugs
