@@ -161,7 +161,7 @@ const ml_verb ml_verbs[] = {
          "The file is Lua, run in an empty environment: `return { data = \"/var/lib/moonlog\",\n"
          "listen = { \"tcp:127.0.0.1:7070\" } }`. `show` prints each value and where it comes\n"
          "from: option, environment, file or default. An unknown key is an error.",
-     .example = "moonlog config check --config moonlog.lua"},
+     .example = "moonlog config show --listen tcp:127.0.0.1:7070"},
     {.name = "import", .words = "[FILE|-]", .least = 0, .most = 1,
      .run = ml_verb_import, .options = import_options,
      .help = "append the events of an NDJSON file",

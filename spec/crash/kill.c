@@ -1,6 +1,7 @@
 /* kill.c -- kill -9 of `moonlog import`, again and again, on the same directory.
  *
- * A file of numbered events is imported and the process killed at a random moment; then the
+ * A file of numbered events is imported, and at a random moment the process is killed together
+ * with the daemon it started, which is the one that writes; then the
  * same file again, until it is through, then the next. So the log must hold the numbers 1, 2,
  * 3, … in order, whatever was killed: no gap, none twice. What a reader beside the process
  * has seen counts as acknowledged and must be there afterwards.
@@ -14,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -186,6 +188,25 @@ static void watch(trial *t, pid_t child, uint64_t until, int *status, bool *ende
     ML_IGNORE(ml_close(store)); /* it only read */
 }
 
+/* The daemon first: if it saw its client go, it would close the store in order. The client is
+ * stopped meanwhile, so that it starts none behind our back. */
+static void kill_both(pid_t child, int *status)
+{
+    char path[PATH];
+    long daemon;
+    kill(child, SIGSTOP);
+    if (waitpid(child, status, WUNTRACED) != child || !WIFSTOPPED(*status)) return;
+    snprintf(path, sizeof path, "/proc/%ld/task/%ld/children", (long)child, (long)child);
+    FILE *children = fopen(path, "re");
+    while (children != NULL && fscanf(children, "%ld", &daemon) == 1)
+        kill((pid_t)daemon, SIGKILL);
+    if (children != NULL) fclose(children);
+    kill(child, SIGKILL);
+    waitpid(child, status, 0);
+    /* Orphans are ours (PR_SET_CHILD_SUBREAPER): once all are gone, so is the lock. */
+    while (waitpid(-1, NULL, 0) > 0 || errno == EINTR) continue;
+}
+
 static bool kill_once(trial *t)
 {
     int status = 0;
@@ -194,10 +215,7 @@ static bool kill_once(trial *t)
     pid_t child = start(t);
     if (child < 0) return wrong(t, "fork: %s", strerror(errno));
     watch(t, child, now() + 1000 + ml_dice_below(&t->dice, LONGEST), &status, &ended);
-    if (!ended) {
-        kill(child, SIGKILL);
-        waitpid(child, &status, 0);
-    }
+    if (!ended) kill_both(child, &status);
     t->acknowledged += t->seen - before;
     if (WIFSIGNALED(status)) {
         t->kills++;
@@ -222,6 +240,7 @@ static bool kill_often(trial *t)
     snprintf(t->data, sizeof t->data, "%s/data", t->root);
     snprintf(t->file, sizeof t->file, "%s/events", t->root);
     if (!write_part(t)) return false;
+    if (prctl(PR_SET_CHILD_SUBREAPER, 1L) != 0) return wrong(t, "prctl: %s", strerror(errno));
     while (t->kills < t->options->rounds) {
         bool all = t->kills % CHECK_ALL_EVERY == 0, recover = ml_dice_one_in(&t->dice, 2);
         if (!kill_once(t) || !check(t, all, recover)) return false;
