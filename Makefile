@@ -97,7 +97,7 @@ $(OUT)/race: $(COREOBJ) $(OUT)/obj/spec/race/race.o
 # The program but for its main, and libFuzzer's instead.
 FUZZ := frame segment index ndjson unpack event
 $(OUT)/fuzz-%: $(OUT)/obj/spec/fuzz/%.o $(OUT)/obj/spec/fuzz/fuzz.o $(COREOBJ) $(filter-out %/main.o,$(CLIOBJ))
-	$(call quiet,LD $@)$(CC) $(CFLAGS) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^ $(LDLIBS) -lmsgpackc
+	$(call quiet,LD $@)$(CC) $(CFLAGS) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^ $(LDLIBS) -lmsgpackc -luv $(shell pkg-config --libs lua5.4)
 .SECONDARY: $(patsubst %,$(OUT)/obj/spec/fuzz/%.o,fuzz $(FUZZ))
 
 -include $(shell find $(OUT)/obj -name '*.d' 2>/dev/null)
