@@ -30,6 +30,24 @@ describe("clients/lua", function()
     return list
   end
 
+  describe("credit", function()
+    it("is used up by what is pushed, and by nothing else", function()
+      local stream = fresh()
+      assert(log:append(stream, numbered(1, 10)))
+      local of = assert(log:call("subscribe", { stream = stream, after = "start", credit = 3 }))
+      local function left(more)
+        return assert(log:call("credit", { subscription = of.subscription, events = more })).credit
+      end
+      assert.equal(0, left(0))
+      assert.equal(5, left(5))
+      assert.equal(0, left(0))
+      assert.equal(7, left(7)) -- two events are left to push
+      assert.equal(5, left(0))
+      assert.equal(10, assert(log:call("unsubscribe", { subscription = of.subscription })).position
+                       - assert(log:head(stream)).first + 1)
+    end)
+  end)
+
   describe("connect", function()
     it("says whom it is connected to", function()
       assert.equal("moonlog.connection (" .. served.uri .. ")", tostring(log))
