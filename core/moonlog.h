@@ -199,6 +199,8 @@ typedef struct ml_selection {
     uint64_t limit; /* events at most; 0 = no limit */
     uint64_t max_bytes; /* stop before the event that would pass this many bytes of `wire`,
                          * but give one event at least; 0 = no limit */
+    bool wire_only; /* leave data, meta and occurred of events empty, for who only passes `wire`
+                     * on: finding where they end is a quarter of the cost of a scan */
 } ml_selection;
 
 typedef struct ml_head {
@@ -238,6 +240,9 @@ typedef struct ml_options {
     bool no_threads;        /* do background work (next segment, index runs) inline */
     void (*notify)(void *context); /* called on the flusher's thread when ml_settle has */
     void *notify_context;          /* something to answer; must only wake a loop */
+    uint32_t inline_us;     /* ml_settle itself writes a group, instead of its thread, as long as
+                             * that took less than this of late: handing over and back costs 40 us,
+                             * and on a fast disk that is half of it; 0 = never */
 } ml_options;
 
 /* ---- life --------------------------------------------------------------------------- */

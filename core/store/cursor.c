@@ -17,6 +17,7 @@ struct ml_cursor {
     ml_finder *finder;
     bool backward, follow, ended;
     bool cut;                 /* ended by max_bytes */
+    bool wire_only;           /* of events, no more is looked at than the selection needs */
     bool by_stream;           /* a whole stream: revisions must be dense */
     uint64_t next, to;        /* positions still to be looked at: forward [next, to] … */
     uint64_t low;             /* … backward [low, to] */
@@ -47,6 +48,7 @@ static ml_code new_cursor(ml_store *store, const ml_selection *selection, ml_cur
     cursor->left = selection->limit > 0 ? selection->limit : UINT64_MAX;
     cursor->max_bytes = selection->max_bytes;
     cursor->revision = UINT64_MAX;
+    cursor->wire_only = selection->wire_only;
     cursor->by_stream = selection->stream.size > 0 && selection->query.count == 0;
     cursor->next = cursor->low = 1;
     cursor->to = ml_log_position(store->log);
@@ -160,7 +162,7 @@ static ml_code take(ml_cursor *cursor, ml_event *event)
     if (cursor->scattered && at + AHEAD_RECORD < cursor->count)
         ml_log_prefetch(store->log, cursor->positions[at + AHEAD_RECORD], true);
     ml_code code = ml_log_get(store->log, position, &record, &store->why);
-    if (!code && !ml_event_decode(record, event))
+    if (!code && !(cursor->wire_only ? ml_event_decode_front : ml_event_decode)(record, event))
         code = ml_error_set(&store->why, ML_CORRUPT, "the record at position %" PRIu64 " is no event", position);
     if (!cursor->backward) cursor->scanned = position;
     return code;

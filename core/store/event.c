@@ -172,7 +172,8 @@ static bool begins_well(ml_bytes record)
            at[AT_REVISION] == U64 && at[AT_TIME] == U64;
 }
 
-bool ml_event_decode(ml_bytes record, ml_event *event)
+/* Everything in front of the data; the cursor then stands there. */
+static bool decode_front(ml_bytes record, ml_event *event, ml_unpack *cursor)
 {
     const uint8_t *at = record.data;
     if (!begins_well(record)) return false;
@@ -180,18 +181,31 @@ bool ml_event_decode(ml_bytes record, ml_event *event)
     event->revision = ml_get_be64(at + AT_REVISION + 1);
     event->time = (int64_t)ml_get_be64(at + AT_TIME + 1);
     event->wire = record;
-    ml_unpack cursor = {at + AT_STREAM, at + record.size};
+    *cursor = (ml_unpack){at + AT_STREAM, at + record.size};
     int64_t schema;
-    if (!ml_unpack_str(&cursor, &event->stream) || !ml_unpack_str(&cursor, &event->type)) return false;
-    if (!ml_unpack_int(&cursor, &schema) || schema < 1 || schema > INT32_MAX) return false;
+    if (!ml_unpack_str(cursor, &event->stream) || !ml_unpack_str(cursor, &event->type)) return false;
+    if (!ml_unpack_int(cursor, &schema) || schema < 1 || schema > INT32_MAX) return false;
     event->schema = (uint32_t)schema;
-    if (cursor.end - cursor.at < 2 + ML_ID_SIZE || cursor.at[0] != 0xc4 || cursor.at[1] != ML_ID_SIZE)
+    if (cursor->end - cursor->at < 2 + ML_ID_SIZE || cursor->at[0] != 0xc4 || cursor->at[1] != ML_ID_SIZE)
         return false;
-    event->id = cursor.at + 2;
-    cursor.at += 2 + ML_ID_SIZE;
-    if (!skip_view(&cursor, &event->tags) || !skip_view(&cursor, &event->data) ||
-        !skip_view(&cursor, &event->meta))
-        return false;
+    event->id = cursor->at + 2;
+    cursor->at += 2 + ML_ID_SIZE;
+    return skip_view(cursor, &event->tags);
+}
+
+bool ml_event_decode_front(ml_bytes record, ml_event *event)
+{
+    ml_unpack cursor;
+    event->data = event->meta = (ml_bytes){0};
+    event->has_occurred = false;
+    return decode_front(record, event, &cursor);
+}
+
+bool ml_event_decode(ml_bytes record, ml_event *event)
+{
+    ml_unpack cursor;
+    if (!decode_front(record, event, &cursor)) return false;
+    if (!skip_view(&cursor, &event->data) || !skip_view(&cursor, &event->meta)) return false;
     event->has_occurred = cursor.at < cursor.end && *cursor.at != NIL;
     event->occurred = 0;
     if (event->has_occurred) return ml_unpack_int(&cursor, &event->occurred) && cursor.at == cursor.end;

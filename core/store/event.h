@@ -42,6 +42,10 @@ size_t ml_event_encode(uint8_t *to, ml_bytes stream, const ml_draft *draft, cons
 /* Decodes; false if the record is no event (its checksum held, so that is a bug or a forgery). */
 ML_MUST_USE bool ml_event_decode(ml_bytes record, ml_event *event);
 
+/* The same without data, meta and occurred, which are left empty: most of the cost is finding
+ * where they end. */
+ML_MUST_USE bool ml_event_decode_front(ml_bytes record, ml_event *event);
+
 /* Only what stands in front, and costs next to nothing. */
 ML_MUST_USE bool ml_event_peek(ml_bytes record, uint64_t *revision, ml_bytes *stream);
 

@@ -36,6 +36,7 @@ typedef struct ml_batch {
     uint64_t *revisions;
     size_t revision_count, revision_capacity;
     bool sync;     /* one of the proposals wants the disk */
+    int64_t took;  /* µs that the write took */
     ml_code code;  /* what the write gave */
     ml_error why;
 } ml_batch;
@@ -73,7 +74,7 @@ struct ml_store {
 
     ml_batch batches[2];
     ml_batch *filling, *flying; /* flying == NULL: nothing is being written */
-    bool single;                /* the last batch handed over held one proposal */
+    int64_t took[2];            /* µs that writing a group took of late: without and with a sync */
     bool answering;             /* callbacks are being called */
     bool lazy;                  /* `filling` holds ML_MEMORY events nobody waits for */
     ml_flusher flusher;

@@ -52,8 +52,7 @@ ml_code ml_repeat_check_ids(const ml_proposal *proposal, size_t *with_id, ml_err
         if (!begun) memset(places, 0, sizeof places);
         begun = true;
         ++*with_id;
-        uint64_t mixed = (ml_get_u64(draft->id) ^ ml_get_u64(draft->id + 8)) * UINT64_C(0x9e3779b97f4a7c15);
-        size_t at = (size_t)(mixed >> 40) % PLACES;
+        size_t at = (size_t)ml_window_hash(draft->id) % PLACES;
         for (; places[at] != NULL; at = (at + 1) % PLACES)
             if (memcmp(places[at], draft->id, ML_ID_SIZE) == 0) return same_id_twice(draft->id, why);
         places[at] = draft->id;

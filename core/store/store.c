@@ -298,6 +298,7 @@ ml_code ml_store_close(ml_store *store)
     bool opened = store->log != NULL && store->index != NULL;
     ml_code code = opened && !store->options.read_only && !store->failed ? save(store) : ML_OK;
     ml_commit_stop(store);
+    if (store->log != NULL) ml_log_hurry(store->log);
     if (store->log_worker != NULL) ml_worker_wait(store->log_worker);
     if (store->index_worker != NULL) ml_worker_wait(store->index_worker);
     ml_index_close(store->index);

@@ -24,18 +24,11 @@ void ml_window_clear(ml_window *window, uint64_t next)
     window->last = next - 1;
 }
 
-/* Ids are random or client-made; mixing both halves serves the two. */
-static uint64_t hash(const uint8_t *id)
-{
-    uint64_t mixed = (ml_get_u64(id) ^ ml_get_u64(id + 8)) * UINT64_C(0x9e3779b97f4a7c15);
-    return mixed ^ mixed >> 32;
-}
-
 static void place(ml_window *window, uint64_t position, const uint8_t *id)
 {
     uint64_t mask = window->capacity - 1;
     ml_window_place *at = &window->places[position & mask];
-    uint64_t *newest = &window->newest[hash(id) & mask];
+    uint64_t *newest = &window->newest[ml_window_hash(id) & mask];
     memcpy(at->id, id, ML_ID_SIZE);
     at->before = *newest;
     *newest = position;
@@ -63,7 +56,7 @@ static bool grow(ml_window *window)
 
 void ml_window_prefetch(const ml_window *window, const uint8_t *id)
 {
-    if (window->capacity > 0) __builtin_prefetch(&window->newest[hash(id) & (window->capacity - 1)], 1);
+    if (window->capacity > 0) __builtin_prefetch(&window->newest[ml_window_hash(id) & (window->capacity - 1)], 1);
 }
 
 bool ml_window_add(ml_window *window, const uint8_t *id)
@@ -81,7 +74,7 @@ void ml_window_cut(ml_window *window, uint64_t last)
     uint64_t mask = window->capacity - 1;
     for (; window->last > last; window->last--) {
         const ml_window_place *at = &window->places[window->last & mask];
-        window->newest[hash(at->id) & mask] = at->before;
+        window->newest[ml_window_hash(at->id) & mask] = at->before;
     }
 }
 
@@ -89,7 +82,7 @@ uint64_t ml_window_find(const ml_window *window, const uint8_t *id)
 {
     if (window->capacity == 0) return 0;
     uint64_t mask = window->capacity - 1;
-    uint64_t position = window->newest[hash(id) & mask];
+    uint64_t position = window->newest[ml_window_hash(id) & mask];
     while (position >= window->first && position <= window->last && position > 0) {
         const ml_window_place *at = &window->places[position & mask];
         if (memcmp(at->id, id, ML_ID_SIZE) == 0) return position;

@@ -27,6 +27,16 @@ typedef struct ml_window {
     uint64_t first, last;    /* positions in the window; first > last = none */
 } ml_window;
 
+/* Ids are random, or counters in either byte order: each of their bits has to reach the low ones.
+ * Source: the finaliser of SplitMix64, by Steele, Lea and Flood (2014). */
+static inline uint64_t ml_window_hash(const uint8_t *id)
+{
+    uint64_t mixed = ml_get_u64(id) + ml_get_u64(id + 8) * UINT64_C(0x9e3779b97f4a7c15);
+    mixed = (mixed ^ mixed >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    mixed = (mixed ^ mixed >> 27) * UINT64_C(0x94d049bb133111eb);
+    return mixed ^ mixed >> 31;
+}
+
 void ml_window_init(ml_window *window, uint64_t size);
 void ml_window_free(ml_window *window);
 
