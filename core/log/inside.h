@@ -35,6 +35,7 @@ typedef struct ml_spare {
     bool synced;         /* sync the zeros: worth it when frames are synced */
     uint64_t asked_for;  /* number of the segment that was active when it was started */
     bool underway;       /* the owner's: the worker has not given the job back yet */
+    atomic_bool unwanted; /* the log is being closed */
 } ml_spare;
 
 /* A segment that the writer has left and that is perhaps not synced yet. */
@@ -60,6 +61,7 @@ struct ml_log {
     uint64_t tail_sequence; /* of the next frame behind what readers see (followers) */
     uint32_t tail_previous;
     bool sync_lately;       /* the last settled group was synced */
+    uint64_t written;       /* bytes of frames settled since the opening */
     bool damaged;
     ml_error damage;
     uint64_t torn_bytes;

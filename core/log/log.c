@@ -31,6 +31,8 @@ ml_code ml_log_open(ml_disk *disk, ml_worker *worker, const ml_log_options *opti
     return ML_OK;
 }
 
+void ml_log_hurry(ml_log *log) { atomic_store(&log->ahead.unwanted, true); }
+
 static ml_code mark_clean(ml_log *log, ml_error *why)
 {
     uint64_t durable;
@@ -138,6 +140,7 @@ ml_code ml_log_settle(ml_log *log, const ml_group *group, ml_error *why)
     log->position += group->count;
     log->durable = group->durable;
     log->sync_lately = group->sync;
+    log->written += group->end - group->offset;
     uint64_t size = ml_writer_segment_size(log, segment->number);
     ml_seal_ahead(log, segment, size, segment->end);
     return ML_OK;

@@ -82,6 +82,9 @@ typedef struct ml_log_state {
 ML_MUST_USE ml_code ml_log_open(ml_disk *disk, ml_worker *worker, const ml_log_options *options,
                                 ml_log **log, ml_error *why);
 
+/* The log is about to be closed: what the worker only does ahead of need may stop. */
+void ml_log_hurry(ml_log *log);
+
 /* Marks the log as cleanly closed (if it is not fenced), and frees. The worker must be idle:
  * ml_worker_wait first. */
 ML_MUST_USE ml_code ml_log_close(ml_log *log, ml_error *why);

@@ -38,15 +38,16 @@ void ml_seal_fini(ml_log *log)
  * third of the time of loading a stream that is spread over gigabytes). With `synced`, each
  * step is on the disk before the next: a sync of the log that comes meanwhile never waits
  * behind more than one of them. */
-static ml_code fill_with_zeros(ml_disk *disk, int file, uint64_t size, bool synced)
+static ml_code fill_with_zeros(ml_spare *spare, int file)
 {
     enum { STEP = 2 << 20 };
     uint8_t *zeros = calloc(1, STEP);
     ml_code code = zeros == NULL ? ML_NO_MEMORY : ML_OK;
-    for (uint64_t at = 0; !code && at < size; at += STEP) {
-        size_t some = size - at < STEP ? (size_t)(size - at) : STEP;
-        code = ml_disk_write(disk, file, NEXT_PATH, zeros, some, at, NULL);
-        if (!code && synced) code = ml_disk_sync(disk, file, NEXT_PATH, NULL);
+    for (uint64_t at = 0; !code && at < spare->size; at += STEP) {
+        size_t some = spare->size - at < STEP ? (size_t)(spare->size - at) : STEP;
+        code = ml_disk_write(spare->disk, file, NEXT_PATH, zeros, some, at, NULL);
+        if (!code && spare->synced) code = ml_disk_sync(spare->disk, file, NEXT_PATH, NULL);
+        if (atomic_load(&spare->unwanted)) code = ML_END;
     }
     free(zeros);
     return code;
@@ -59,7 +60,7 @@ static void prepare(ml_job *job)
     int file = -1;
     ml_code code = ml_disk_open(disk, NEXT_PATH, ML_DISK_CREATE, &file, NULL);
     if (!code && disk->ops->allocate(disk, file, spare->size) < 0) code = ML_IO;
-    if (!code) code = fill_with_zeros(disk, file, spare->size, spare->synced);
+    if (!code) code = fill_with_zeros(spare, file);
     if (code && file >= 0) {
         disk->ops->close(disk, file);
         disk->ops->unlink(disk, NEXT_PATH);
@@ -78,6 +79,8 @@ void ml_seal_ahead(ml_log *log, const ml_segment *active, uint64_t size, uint64_
 {
     ml_spare *spare = &log->ahead;
     if (spare->asked_for == active->number || spare->underway || end < size / 2) return;
+    /* Who opens the store for a few events will not come to the next segment. */
+    if (log->written < size / 64) return;
     pthread_mutex_lock(&spare->lock);
     bool start = spare->state == ML_SPARE_NONE || spare->state == ML_SPARE_FAILED;
     if (start) spare->state = ML_SPARE_RUNNING;
