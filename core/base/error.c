@@ -25,6 +25,12 @@ ml_code ml_error_set(ml_error *why, ml_code code, const char *format, ...)
     return code;
 }
 
+ml_code ml_error_retell(ml_error *why, ml_code code, const char *text)
+{
+    const char *sentence = strstr(text, ": ");
+    return ml_error_set(why, code, "%s", sentence != NULL ? sentence + 2 : text);
+}
+
 static ml_code code_of_errno(int number)
 {
     switch (number) {

@@ -40,6 +40,9 @@ typedef struct ml_error {
  * A sentence says what is wrong and what to try next, without a final full stop. */
 ml_code ml_error_set(ml_error *why, ml_code code, const char *format, ...) ML_FORMAT(3, 4);
 
+/* Takes over what another said as "CODE: sentence", as ml_why does; returns `code`. */
+ml_code ml_error_retell(ml_error *why, ml_code code, const char *text);
+
 /* Turns a negative errno of a disk call into a code and a sentence:
  * ENOSPC, EDQUOT -> NO_SPACE; EACCES, EPERM -> FORBIDDEN; EROFS -> READ_ONLY;
  * ENOENT -> NOT_FOUND; ENOMEM -> NO_MEMORY; all else -> IO. `call` and `path` name the

@@ -72,11 +72,6 @@ void ml_pack_map(ml_buf *buf, uint32_t pairs)
     msgpack_pack_map(&to, pairs);
 }
 
-void ml_pack_text(ml_buf *buf, const char *text)
-{
-    ml_pack_str(buf, (ml_bytes){text, strlen(text)});
-}
-
 size_t ml_pack_begin(ml_buf *buf)
 {
     size_t begin = buf->size;

@@ -18,8 +18,11 @@ void ml_pack_bin(ml_buf *buf, ml_bytes bytes);
 void ml_pack_ext(ml_buf *buf, int8_t type, ml_bytes bytes);
 void ml_pack_array(ml_buf *buf, uint32_t count);
 void ml_pack_map(ml_buf *buf, uint32_t pairs);
-/* A C string as str. */
-void ml_pack_text(ml_buf *buf, const char *text);
+/* A C string as str; here, so that the size of a literal is known when it is compiled. */
+static inline void ml_pack_text(ml_buf *buf, const char *text)
+{
+    ml_pack_str(buf, (ml_bytes){text, strlen(text)});
+}
 
 /* Containers whose count is known only at their end: `begin` notes the place (a byte is
  * kept free), `end` writes the head there, moving the content by 2 or 4 bytes if the count
