@@ -113,11 +113,14 @@ static void take_entry(lua_State *lua, ml_config *config)
     if (entry->values == NULL) luaL_error(lua, "not enough memory");
     if (entry->list) {
         take_list(lua, entry);
-    } else if (is_string(lua, -1)) {
+    } else if (is_string(lua, -1) || lua_isinteger(lua, -1)) {
+        entry->number = !is_string(lua, -1);
+        lua_pushvalue(lua, -1); /* becomes a string when it is copied */
         entry->values[0] = copy(lua, -1);
         entry->count = 1;
+        lua_pop(lua, 1);
     } else {
-        luaL_error(lua, "'%s' is a %s, and neither a string nor a list of strings", entry->key,
+        luaL_error(lua, "'%s' is a %s, and no string, whole number or list of strings", entry->key,
                    luaL_typename(lua, -1));
     }
 }

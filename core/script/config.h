@@ -1,4 +1,5 @@
-/* config.h -- a configuration: a Lua file that returns a table of strings and lists of strings.
+/* config.h -- a configuration: a Lua file that returns a table of strings, whole numbers and
+ * lists of strings.
  *
  * Floor    script. Uses base. Knows no key by name.
  * Threads  none.
@@ -19,7 +20,8 @@ typedef struct ml_config_entry {
     char *key;
     char **values;
     size_t count;
-    bool list; /* it was given as a list */
+    bool list;   /* it was given as a list, */
+    bool number; /* or as a number; values[0] has its digits */
 } ml_config_entry;
 
 typedef struct ml_config {

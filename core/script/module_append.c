@@ -12,7 +12,7 @@
 #include "../base/limits.h"
 #include "../base/text.h"
 #include "module.h"
-#include "selection.h"
+#include "filter.h"
 #include "value.h"
 
 /* "writes[1].events[3].data": what sentences call a value. */
@@ -103,7 +103,7 @@ static bool read_draft(request *r, const char *where)
     draft.schema = (uint32_t)ml_fields_natural(&event, "schema", 1, UINT32_MAX, 1);
     read_occurred(&event, &draft);
     draft.type = ml_desk_put(r->desk, ml_fields_text(&event, "type"));
-    draft.tag_count = ml_selection_terms(&event, "tags", r->desk);
+    draft.tag_count = ml_filter_terms(&event, "tags", r->desk);
     read_id(&event, r->desk, &draft);
     draft.data = write_value(&event, "data", where, r->desk);
     draft.meta = write_value(&event, "meta", where, r->desk);
@@ -218,7 +218,7 @@ static void read_condition(request *r, const ml_fields *options)
     ml_error why;
     if (ml_fields_push(options, "condition") != LUA_TNIL) {
         ml_fields condition = ml_fields_from(r->L, -1, "condition", known, &why);
-        r->condition = ml_selection_query(&condition, r->desk);
+        r->condition = ml_filter_query(&condition, r->desk);
         r->proposal.condition = &r->condition;
         r->proposal.after = ml_fields_natural(&condition, "after", 0, INT64_MAX, 0);
         if (why.code) ml_fields_refuse(options, "%.400s", why.sentence);
@@ -252,13 +252,13 @@ static void settle(request *r)
         writes[i].events = draft;
         for (size_t j = 0; j < writes[i].count; j++, draft++) {
             draft->type.data = ml_desk_walk(&at, draft->type.size);
-            draft->tags = ml_selection_settle_terms(desk, &term, &at, draft->tag_count);
+            draft->tags = ml_filter_settle_terms(desk, &term, &at, draft->tag_count);
             if (draft->id != NULL) draft->id = ml_desk_walk(&at, ML_ID_SIZE);
             draft->data.data = ml_desk_walk(&at, draft->data.size);
             draft->meta.data = ml_desk_walk(&at, draft->meta.size);
         }
     }
-    ml_selection_settle_query(desk, term, &at, &r->condition);
+    ml_filter_settle_query(desk, term, &at, &r->condition);
     ML_ASSERT(at == desk->bytes.data + desk->bytes.size);
 }
 

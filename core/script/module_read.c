@@ -9,7 +9,7 @@
 
 #include "../base/text.h"
 #include "module.h"
-#include "selection.h"
+#include "filter.h"
 #include "value.h"
 
 #define READ "moonlog.read"
@@ -170,12 +170,12 @@ int ml_module_read(lua_State *L)
     lua_settop(L, 3);
     luaL_checkstack(L, 20, "moonlog");
     ml_desk *desk = ml_desk_take(L);
-    ml_selection selection = ml_selection_read(L, 2, "read", desk, &why);
+    ml_selection selection = ml_filter_read(L, 2, "read", desk, &why);
     if (why.code) return ml_module_raise(L, &why);
     unsigned wanted = read_options(L, 3, &selection, &why);
     if (why.code) return ml_module_raise(L, &why);
     if (ml_desk_check(desk, &why)) return ml_module_raise(L, &why);
-    ml_selection_settle(desk, &selection);
+    ml_filter_settle(desk, &selection);
 
     ml_module_cursor *self = new_cursor(L, READ);
     self->fields = wanted;
@@ -233,12 +233,12 @@ int ml_module_subscribe(lua_State *L)
     lua_settop(L, 3);
     luaL_checkstack(L, 20, "moonlog");
     ml_desk *desk = ml_desk_take(L);
-    ml_selection selection = ml_selection_read(L, 2, "subscribe", desk, &why);
+    ml_selection selection = ml_filter_read(L, 2, "subscribe", desk, &why);
     if (why.code) return ml_module_raise(L, &why);
     bool at_end = read_after(L, &selection, &after, &why);
     if (why.code) return ml_module_raise(L, &why);
     if (ml_desk_check(desk, &why)) return ml_module_raise(L, &why);
-    ml_selection_settle(desk, &selection);
+    ml_filter_settle(desk, &selection);
 
     ml_module_cursor *self = new_cursor(L, SUBSCRIPTION);
     ml_store *store = ml_module_check(L, 1)->store;

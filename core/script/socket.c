@@ -197,6 +197,8 @@ static ml_code send_all(socket_door *self, ml_bytes bytes, int64_t deadline, ml_
         ssize_t sent = send(self->file, at, (size_t)(end - at), MSG_DONTWAIT | MSG_NOSIGNAL);
         if (sent > 0) at += sent;
         if (sent >= 0 || errno == EINTR) continue;
+        /* Who was refused has a last word to receive; receiving then says that it is closed. */
+        if (errno == EPIPE || errno == ECONNRESET) return ML_OK;
         if (errno != EAGAIN) return refuse_closed(self, why);
         bool room = self->in.size - self->at < HELD_BYTES_MAX;
         int ready = wait_for(self, room ? POLLIN | POLLOUT : POLLOUT, deadline, why);

@@ -1,5 +1,5 @@
-/* selection.c -- streams, categories and queries out of Lua tables. */
-#include "selection.h"
+/* filter.c -- streams, categories and queries out of Lua tables. */
+#include "filter.h"
 
 #include <inttypes.h>
 #include <lauxlib.h>
@@ -23,7 +23,7 @@ static lua_Integer push_list(const ml_fields *fields, const char *name, const ch
     return 0;
 }
 
-size_t ml_selection_terms(const ml_fields *fields, const char *name, ml_desk *desk)
+size_t ml_filter_terms(const ml_fields *fields, const char *name, ml_desk *desk)
 {
     lua_State *L = fields->L;
     lua_Integer count = push_list(fields, name, "strings");
@@ -50,13 +50,13 @@ static void read_item(const ml_fields *fields, lua_Integer number, ml_desk *desk
     ml_error why;
     snprintf(what, sizeof what, "query[%" PRId64 "]", (int64_t)number);
     ml_fields item = ml_fields_from(fields->L, -1, what, known, &why);
-    ml_query_item found = {.type_count = ml_selection_terms(&item, "types", desk)};
-    found.tag_count = ml_selection_terms(&item, "tags", desk);
+    ml_query_item found = {.type_count = ml_filter_terms(&item, "types", desk)};
+    found.tag_count = ml_filter_terms(&item, "tags", desk);
     ml_buf_add(&desk->items, &found, sizeof found);
     if (why.code) ml_fields_refuse(fields, "%.400s", why.sentence);
 }
 
-ml_query ml_selection_query(const ml_fields *fields, ml_desk *desk)
+ml_query ml_filter_query(const ml_fields *fields, ml_desk *desk)
 {
     static const char *const items = "items like {types = {...}, tags = {...}}";
     lua_State *L = fields->L;
@@ -70,17 +70,17 @@ ml_query ml_selection_query(const ml_fields *fields, ml_desk *desk)
     return (ml_query){.count = (size_t)count};
 }
 
-void ml_selection_settle_query(ml_desk *desk, size_t first, const uint8_t **at, ml_query *query)
+void ml_filter_settle_query(ml_desk *desk, size_t first, const uint8_t **at, ml_query *query)
 {
     ml_query_item *item = (void *)desk->items.data;
     if (query->count > 0) query->items = item;
     for (size_t i = 0; i < query->count; i++, item++) {
-        item->types = ml_selection_settle_terms(desk, &first, at, item->type_count);
-        item->tags = ml_selection_settle_terms(desk, &first, at, item->tag_count);
+        item->types = ml_filter_settle_terms(desk, &first, at, item->type_count);
+        item->tags = ml_filter_settle_terms(desk, &first, at, item->tag_count);
     }
 }
 
-const ml_bytes *ml_selection_settle_terms(ml_desk *desk, size_t *first, const uint8_t **at,
+const ml_bytes *ml_filter_settle_terms(ml_desk *desk, size_t *first, const uint8_t **at,
                                           size_t count)
 {
     if (count == 0) return NULL;
@@ -90,12 +90,12 @@ const ml_bytes *ml_selection_settle_terms(ml_desk *desk, size_t *first, const ui
     return terms;
 }
 
-void ml_selection_settle(ml_desk *desk, ml_selection *selection)
+void ml_filter_settle(ml_desk *desk, ml_selection *selection)
 {
     const uint8_t *at = desk->bytes.data;
     selection->stream.data = ml_desk_walk(&at, selection->stream.size);
     selection->category.data = ml_desk_walk(&at, selection->category.size);
-    ml_selection_settle_query(desk, 0, &at, &selection->query);
+    ml_filter_settle_query(desk, 0, &at, &selection->query);
 }
 
 /* An empty text would select everything, which nobody means who names something. */
@@ -123,7 +123,7 @@ static ml_selection from_name(ml_bytes name, const char *what, ml_desk *desk, ml
     return selection;
 }
 
-ml_selection ml_selection_read(lua_State *L, int index, const char *what, ml_desk *desk,
+ml_selection ml_filter_read(lua_State *L, int index, const char *what, ml_desk *desk,
                                ml_error *why)
 {
     static const char *const known[] = {"stream", "category", "query", NULL};
@@ -137,6 +137,6 @@ ml_selection ml_selection_read(lua_State *L, int index, const char *what, ml_des
     ml_selection selection = {0};
     selection.stream = read_name(&fields, "stream", desk);
     selection.category = read_name(&fields, "category", desk);
-    selection.query = ml_selection_query(&fields, desk);
+    selection.query = ml_filter_query(&fields, desk);
     return selection;
 }
