@@ -181,13 +181,14 @@ static ml_code read_more(ml_client *client)
 /* The next whole message; waits for it as `wait` and `timeout_ms` say. */
 static ml_code next_message(ml_client *client, bool wait, int timeout_ms, ml_unpack *message)
 {
+    static const ml_wire_limits limits = {.bytes = MESSAGE_MAX, .depth = ML_WIRE_DEPTH_MAX};
     client->at += client->taken;
     client->taken = 0;
     for (;;) {
         const uint8_t *data = client->in.data + client->at;
         ml_wire_found found = ML_WIRE_MORE;
         if (client->in.size > client->at)
-            found = ml_wire_scan(&client->wire, data, client->in.size - client->at, MESSAGE_MAX,
+            found = ml_wire_scan(&client->wire, data, client->in.size - client->at, &limits,
                                  &client->why);
         if (found == ML_WIRE_BAD)
             return ml_error_set(&client->why, ML_UNSUPPORTED, "what answers speaks no msgpack-rpc");
@@ -209,6 +210,8 @@ static ml_code write_all(ml_client *client, ml_bytes bytes)
     for (size_t left = bytes.size; left > 0;) {
         ssize_t size = send(client->file, at, left, MSG_NOSIGNAL);
         if (size < 0 && errno == EINTR) continue;
+        /* Who was refused has a last word to read. */
+        if (size < 0 && (errno == EPIPE || errno == ECONNRESET)) return ML_OK;
         if (size < 0) return lost(client);
         at += size;
         left -= (size_t)size;

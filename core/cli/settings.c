@@ -8,12 +8,18 @@
 
 static const struct {
     const char *name, *option, *variable;
-    bool list;
+    bool list, number;
 } table[ML_SETTING_KEYS] = {
-    [ML_SETTING_DATA] = {"data", "data", "MOONLOG_DATA", false},
-    [ML_SETTING_LISTEN] = {"listen", "listen", "MOONLOG_LISTEN", true},
-    [ML_SETTING_TOKEN_FILE] = {"token_file", "token-file", "MOONLOG_TOKEN_FILE", false},
-    [ML_SETTING_MESSAGES] = {"messages", "messages", "MOONLOG_MESSAGES", false},
+    [ML_SETTING_DATA] = {"data", "data", "MOONLOG_DATA", false, false},
+    [ML_SETTING_LISTEN] = {"listen", "listen", "MOONLOG_LISTEN", true, false},
+    [ML_SETTING_TOKEN_FILE] = {"token_file", "token-file", "MOONLOG_TOKEN_FILE", false,
+                               false},
+    [ML_SETTING_MESSAGES] = {"messages", "messages", "MOONLOG_MESSAGES", false, false},
+    [ML_SETTING_MESSAGES_FILE] = {"messages_file", "messages-file", "MOONLOG_MESSAGES_FILE", false,
+                                  false},
+    [ML_SETTING_CONNECTIONS] = {"connections", "connections", "MOONLOG_CONNECTIONS", false, true},
+    [ML_SETTING_PER_ADDRESS] = {"connections_per_address", "connections-per-address",
+                                "MOONLOG_CONNECTIONS_PER_ADDRESS", false, true},
 };
 
 /* ---- the file's keys ------------------------------------------------------------------- */
@@ -34,7 +40,7 @@ static ml_code refuse_key(const char *path, const char *name, ml_error *why)
     const char *near = ml_verbs_nearest(name, names, ML_SETTING_KEYS);
     return ml_error_set(
         why, ML_BAD_REQUEST, "%.300s has an unknown key '%.300s'; %s%s%s", path, name,
-        near != NULL ? "did you mean " : "those there are: data, listen, token_file, messages",
+        near != NULL ? "did you mean " : "`moonlog help serve` has those there are",
         near != NULL ? near : "", near != NULL ? "?" : "");
 }
 
@@ -45,7 +51,10 @@ static ml_code check_keys(const char *path, const ml_config *file, ml_error *why
         size_t key = find_key(entry->key);
         if (key == ML_SETTING_KEYS) return refuse_key(path, entry->key, why);
         if (entry->list && !table[key].list)
-            return ml_error_set(why, ML_BAD_REQUEST, "%.300s: %s is one string, and not a list",
+            return ml_error_set(why, ML_BAD_REQUEST, "%.300s: %s is one %s, and not a list", path,
+                                entry->key, table[key].number ? "number" : "string");
+        if (entry->number && !table[key].number)
+            return ml_error_set(why, ML_BAD_REQUEST, "%.300s: %s is a string, and not a number",
                                 path, entry->key);
     }
     return ML_OK;
@@ -116,6 +125,24 @@ static ml_code take(const ml_cli *cli, ml_settings *settings, size_t key, ml_err
 
 /* ---- checking ------------------------------------------------------------------------------ */
 
+enum { NUMBER_MAX = 1000000 }; /* connections: more than any machine has descriptors for */
+
+/* False if it is none from 1 to NUMBER_MAX. */
+static bool read_number(const char *text, size_t *number)
+{
+    *number = 0;
+    for (; *text >= '0' && *text <= '9' && *number <= NUMBER_MAX; text++)
+        *number = *number * 10 + (size_t)(*text - '0');
+    return *text == '\0' && *number > 0 && *number <= NUMBER_MAX;
+}
+
+size_t ml_settings_number(const ml_settings *settings, ml_setting_key key)
+{
+    size_t number = 0;
+    const ml_setting *setting = &settings->keys[key];
+    return setting->count > 0 && read_number(setting->values[0], &number) ? number : 0;
+}
+
 static ml_code check(const ml_settings *settings, size_t key, ml_error *why)
 {
     const ml_setting *setting = &settings->keys[key];
@@ -128,6 +155,11 @@ static ml_code check(const ml_settings *settings, size_t key, ml_error *why)
         ml_code code = ML_OK;
         if (value[0] == '\0')
             return ml_error_set(why, ML_BAD_REQUEST, "%s is empty", setting->name);
+        size_t unused;
+        if (table[key].number && !read_number(value, &unused))
+            return ml_error_set(why, ML_BAD_REQUEST,
+                                "%s is a number from 1 to %d, and not '%.512s'", setting->name,
+                                NUMBER_MAX, value);
         if (key == ML_SETTING_LISTEN) code = ml_server_check_address(value, why);
         if (key == ML_SETTING_TOKEN_FILE) code = ml_reach_token(value, token, why);
         if (key == ML_SETTING_MESSAGES && strcmp(value, "text") != 0 && strcmp(value, "json") != 0)

@@ -6,6 +6,9 @@
  *       listen     = { "tcp:127.0.0.1:7070" },      -- --listen      MOONLOG_LISTEN, with commas
  *       token_file = "/etc/moonlog/token",          -- --token-file  MOONLOG_TOKEN_FILE
  *       messages   = "json",                        -- --messages    MOONLOG_MESSAGES
+ *       messages_file = "/var/log/moonlog",         -- --messages-file  MOONLOG_MESSAGES_FILE
+ *       connections = 10000,                        -- --connections    MOONLOG_CONNECTIONS
+ *       connections_per_address = 500,              -- --connections-per-address  MOONLOG_…
  *     }
  *
  * Floor    cli.
@@ -25,6 +28,9 @@ typedef enum ml_setting_key {
     ML_SETTING_LISTEN,
     ML_SETTING_TOKEN_FILE,
     ML_SETTING_MESSAGES,
+    ML_SETTING_MESSAGES_FILE,
+    ML_SETTING_CONNECTIONS,
+    ML_SETTING_PER_ADDRESS,
     ML_SETTING_KEYS /* how many */
 } ml_setting_key;
 
@@ -45,6 +51,8 @@ typedef struct ml_settings {
 /* Finds and checks all of them. False after saying what is wrong; *status is then the exit
  * status. In both cases the settings want ml_settings_free. */
 ML_MUST_USE bool ml_settings_read(const ml_cli *cli, ml_settings *settings, int *status);
+/* The value of one that is a number, 0 if it was not given; of settings that were read. */
+size_t ml_settings_number(const ml_settings *settings, ml_setting_key key);
 void ml_settings_free(ml_settings *settings);
 
 #endif

@@ -29,6 +29,9 @@ static int serve(const ml_cli *cli, const ml_settings *settings)
         .dir = settings->keys[ML_SETTING_DATA].values[0],
         .listen = settings->keys[ML_SETTING_LISTEN].values,
         .token = token->count > 0 ? space : NULL,
+        .connections = ml_settings_number(settings, ML_SETTING_CONNECTIONS),
+        .per_address = ml_settings_number(settings, ML_SETTING_PER_ADDRESS),
+        .messages_file = settings->keys[ML_SETTING_MESSAGES_FILE].values[0],
         .json_messages = strcmp(settings->keys[ML_SETTING_MESSAGES].values[0], "json") == 0,
         .ready = -1,
         .client = -1};

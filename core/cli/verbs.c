@@ -88,6 +88,12 @@ static const ml_option verify_options[] = {
      .help = "also listen here; beyond loopback only with a token file"},                \
     {.name = "messages", .value = "text|json",                                           \
      .help = "how the daemon's own messages are written"},                               \
+    {.name = "messages-file", .value = "FILE",                                           \
+     .help = "where they go, instead of stderr; opened again on SIGHUP"},                \
+    {.name = "connections", .value = "N",                                                \
+     .help = "connections at most; default 1024, fewer if `ulimit -n` leaves no more"},  \
+    {.name = "connections-per-address", .value = "N",                                    \
+     .help = "of them from one address on TCP; default 64, this machine as many as it likes"}, \
     {.name = "config", .value = "FILE", .help = "a Lua file that returns a table of settings"}
 
 static const ml_option config_options[] = {SETTINGS, NO_MORE};
@@ -148,11 +154,17 @@ const ml_verb ml_verbs[] = {
      .help = "run the daemon on the store",
      .manual =
          "Listens on DIR/moonlog.sock (mode 0660), speaks msgpack-rpc (core/PROTOCOL.md), and\n"
-         "prints one line `ready ...` when it serves. SIGTERM and SIGINT finish the appends\n"
+         "prints `ready SOCKET tcp:HOST:PORT pid N` when it serves, with every address that\n"
+         "is bound (port 0 asks for a free one). SIGTERM and SIGINT finish the appends\n"
          "under way, and it exits 0. Options go before the environment (MOONLOG_DATA,\n"
-         "MOONLOG_LISTEN with commas, MOONLOG_TOKEN_FILE, MOONLOG_MESSAGES), and that\n"
-         "before the keys of the configuration: data, listen, token_file, messages. Other\n"
-         "verbs need no daemon: where none runs, one is started for the command.",
+         "MOONLOG_LISTEN with commas, and so on for each), and that before the keys of the\n"
+         "configuration: data, listen, token_file, messages, messages_file, connections,\n"
+         "connections_per_address. Other verbs need no daemon: where none runs, one is started\n"
+         "for the command.\n"
+         "The unix socket is for the daemon's user, root, and the group that the socket has\n"
+         "(chgrp it to let a group in). Who sends a message over more than 10 seconds, or\n"
+         "takes no answers for so long, is disconnected; so is, where a token is wanted, who\n"
+         "does not bring it in 5. `moonlog rpc hello` shows the limits.",
      .example = "moonlog serve --data ./moonlog-data --listen tcp:127.0.0.1:7070"},
     {.name = "config", .words = "check|show", .least = 1, .most = 1,
      .run = ml_verb_config, .options = config_options, .local = true,
@@ -249,8 +261,8 @@ const ml_verb ml_verbs[] = {
          "deleted.",
      .example = "moonlog verify --deep"},
     {.name = "bench", .words = "[WORKLOAD]...", .least = 0, .most = 64,
-     .run = ml_bench_run, .options = ml_bench_options, .local = true,
-     .help = "measure this machine and disk",
+     .run = ml_bench_run, .options = ml_bench_options,
+     .help = "measure this machine and disk, or a daemon",
      .manual = ml_bench_manual,
      .example = "moonlog bench append scan --events 100000"},
     {.name = "help", .words = "[VERB]", .least = 0, .most = 1, .run = ml_verb_help,

@@ -15,6 +15,8 @@ static void go_on(ml_conn *conn);
 
 static void free_conn(ml_conn *conn)
 {
+    conn->server->buffered -= conn->weight;
+    conn->server->received -= conn->weight_in;
     ml_buf_free(&conn->in);
     ml_buf_free(&conn->out);
     ml_buf_free(&conn->flying);
@@ -49,6 +51,7 @@ void ml_conn_close(ml_conn *conn)
     if (conn->server->command == conn) conn->server->command = NULL;
     ml_push_drop(conn);
     ml_signals_drop(conn);
+    ml_access_leave(conn);
     if (conn->dirty) forget_dirty(conn);
     if (conn->prev != NULL) conn->prev->next = conn->next;
     else conn->server->conns = conn->next;
@@ -57,9 +60,45 @@ void ml_conn_close(ml_conn *conn)
     uv_close(&conn->uv.handle, after_close);
 }
 
+static void stop_reading(ml_conn *conn)
+{
+    if (!conn->reading || conn->closing) return;
+    conn->reading = false;
+    conn->server->paused = true;
+    uv_read_stop(&conn->uv.stream);
+}
+
+void ml_conn_part(ml_conn *conn, ml_code code, const char *sentence)
+{
+    if (conn->closing) return;
+    conn->ended = true;
+    ml_push_drop(conn);
+    ml_signals_drop(conn);
+    stop_reading(conn);
+    if (code) ml_dispatch_refuse(conn, 0, code, sentence);
+    ml_conn_dirty(conn); /* closed by the flush that finds nothing left */
+}
+
+void ml_conn_weigh(ml_conn *conn)
+{
+    size_t weight_in = conn->in.capacity, weight = weight_in + conn->out.capacity + conn->flying.capacity;
+    conn->server->buffered = conn->server->buffered - conn->weight + weight;
+    conn->server->received = conn->server->received - conn->weight_in + weight_in;
+    conn->weight = weight;
+    conn->weight_in = weight_in;
+}
+
+static bool is_crowded(const ml_conn *conn) { return conn->server->buffered > BUFFERS_MAX; }
+
 /* ---- output --------------------------------------------------------------------------------- */
 
-bool ml_conn_congested(const ml_conn *conn) { return conn->out.size + conn->flying.size > OUT_HIGH; }
+size_t ml_conn_room(const ml_conn *conn)
+{
+    size_t most = is_crowded(conn) ? BUFFERS_LOW : OUT_HIGH, waiting = conn->out.size + conn->flying.size;
+    return waiting > most ? 0 : most - waiting + 1;
+}
+
+bool ml_conn_congested(const ml_conn *conn) { return ml_conn_room(conn) == 0; }
 
 void ml_conn_dirty(ml_conn *conn)
 {
@@ -82,13 +121,19 @@ static void after_write(uv_write_t *write, int status)
         conn->server->more = conn->server->more || conn->subscriptions != NULL;
         ml_conn_resume(conn);
     }
+    ml_conn_weigh(conn);
     ml_conn_release(conn);
 }
 
-/* As much as the socket takes at once; what it does not take is written when it can. */
-void ml_conn_flush(ml_conn *conn)
+void ml_conn_shrink(ml_conn *conn)
 {
-    if (conn->closing || conn->flying.size > 0 || conn->out.size == 0) return;
+    if (conn->out.size == 0) ml_buf_free(&conn->out);
+    ml_conn_weigh(conn);
+}
+
+/* As much as the socket takes at once; what it does not take is written when it can. */
+static void send_out(ml_conn *conn)
+{
     if (conn->out.failed) {
         ml_conn_close(conn);
         return;
@@ -116,11 +161,39 @@ void ml_conn_flush(ml_conn *conn)
     ml_conn_close(conn);
 }
 
+void ml_conn_flush(ml_conn *conn)
+{
+    if (conn->closing) return;
+    if (conn->flying.size > 0) {
+        ml_conn_weigh(conn); /* what was added behind it counts at once, not in a second */
+        return;
+    }
+    bool waited = ml_conn_congested(conn);
+    if (conn->out.size > 0) send_out(conn);
+    ml_conn_weigh(conn);
+    if (waited && conn->flying.size == 0) {
+        /* All of it went at once, so no write will say when to go on. */
+        conn->server->more = true;
+        ml_signals_drain(conn);
+    }
+    if (conn->ended && conn->flying.size == 0) ml_conn_resume(conn); /* what was kept, or the end */
+}
+
 /* ---- input ------------------------------------------------------------------------------------- */
 
-static size_t frame_limit(const ml_conn *conn)
+static const ml_wire_limits *limits_of(const ml_conn *conn)
 {
-    return conn->known ? ML_APPEND_BYTES_MAX + 65536 : UNKNOWN_FRAME_MAX;
+    static const ml_wire_limits known = {.bytes = FRAME_MAX, .depth = ML_WIRE_DEPTH_MAX};
+    static const ml_wire_limits unknown = {
+        .bytes = UNKNOWN_FRAME_MAX, .values = UNKNOWN_VALUES_MAX, .depth = UNKNOWN_DEPTH_MAX};
+    return conn->known ? &known : &unknown;
+}
+
+/* Does it hold much of an unfinished message, where all together hold too much? */
+/* By what others send, and not by what they do not fetch: readers must not stop who appends. */
+static bool is_crowding(const ml_conn *conn)
+{
+    return conn->server->received > BUFFERS_MAX && conn->in.size > BUFFERS_LOW;
 }
 
 static bool must_wait(const ml_conn *conn)
@@ -134,27 +207,25 @@ static size_t handle(ml_conn *conn, const uint8_t *data, size_t size)
     size_t used = 0;
     while (!conn->closing && used < size && !must_wait(conn)) {
         ml_error why;
-        ml_wire_found found = ml_wire_scan(&conn->wire, data + used, size - used, frame_limit(conn), &why);
+        ml_wire_found found = ml_wire_scan(&conn->wire, data + used, size - used, limits_of(conn), &why);
         if (found == ML_WIRE_MORE) break;
         if (found == ML_WIRE_BAD) {
             /* Nothing behind it can be told apart any more. */
-            ml_dispatch_refuse(conn, 0, why.code, why.sentence);
-            ml_conn_flush(conn);
-            ml_conn_close(conn);
-            break;
+            ml_conn_part(conn, why.code, why.sentence);
+            return size;
         }
         ml_ended ended = ML_ANSWERED;
         ml_bytes message = {data + used, conn->wire.scanned};
         if (!ml_dispatch_message(conn, message, &ended)) {
-            ml_conn_flush(conn);
-            ml_conn_close(conn);
-            break;
+            ml_conn_part(conn, ML_OK, "");
+            return size;
         }
         if (ended == ML_HOLD) {
             conn->held = true;
-            conn->server->more = true;
+            conn->server->paused = conn->server->more = true;
         } else {
             used += message.size;
+            conn->server->handled = true;
         }
         ml_wire_reset(&conn->wire);
     }
@@ -170,7 +241,7 @@ static void keep(ml_conn *conn, const uint8_t *data, size_t size)
         conn->began = 0;
         return;
     }
-    if (data != conn->in.data + conn->in_at) {
+    if (conn->in.size == 0 || data != conn->in.data + conn->in_at) {
         ml_buf_clear(&conn->in);
         conn->in_at = 0;
         ml_buf_add(&conn->in, data, size);
@@ -193,18 +264,12 @@ static void give_space(uv_handle_t *uv, size_t suggested, uv_buf_t *buf)
         conn->in.size = waiting;
         conn->in_at = 0;
     }
-    if (!ml_buf_reserve(&conn->in, 65536)) {
+    /* Little for little: who sends a byte and waits shall not hold much. */
+    if (!ml_buf_reserve(&conn->in, waiting < BEGUN_BYTES ? BEGUN_BYTES : 65536)) {
         *buf = uv_buf_init(NULL, 0);
         return;
     }
     *buf = uv_buf_init((char *)conn->in.data + conn->in.size, (unsigned)(conn->in.capacity - conn->in.size));
-}
-
-static void stop_reading(ml_conn *conn)
-{
-    if (!conn->reading || conn->closing) return;
-    conn->reading = false;
-    uv_read_stop(&conn->uv.stream);
 }
 
 static void after_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf)
@@ -212,7 +277,10 @@ static void after_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf)
     ml_conn *conn = stream->data;
     if (count == 0) return;
     if (count < 0) {
-        ml_conn_close(conn);
+        conn->reading = false;
+        conn->server->paused = true;
+        if (count == UV_EOF) ml_conn_part(conn, ML_OK, ""); /* it may still listen to answers */
+        else ml_conn_close(conn);
         return;
     }
     if ((uint8_t *)buf->base == conn->server->scratch) {
@@ -222,7 +290,8 @@ static void after_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf)
         conn->in.size += (size_t)count;
         go_on(conn);
     }
-    if (!conn->closing && must_wait(conn)) stop_reading(conn);
+    ml_conn_weigh(conn);
+    if (must_wait(conn) || is_crowding(conn)) stop_reading(conn);
 }
 
 /* Handles what was kept. */
@@ -232,6 +301,7 @@ static void go_on(ml_conn *conn)
     if (conn->closing) return;
     conn->in_at += used;
     if (used > 0) conn->began = 0;
+    conn->server->more |= used > 0; /* what it admitted late in a turn is handed over in the next */
     keep(conn, conn->in.data + conn->in_at, conn->in.size - conn->in_at);
 }
 
@@ -242,6 +312,12 @@ void ml_conn_resume(ml_conn *conn)
     if (must_wait(conn)) return;
     if (conn->in.size > conn->in_at) go_on(conn);
     if (conn->closing || conn->reading || must_wait(conn)) return;
+    if (conn->ended) {
+        if (conn->in_flight == 0 && conn->out.size + conn->flying.size == 0) ml_conn_close(conn);
+        return;
+    }
+    if (is_crowding(conn)) return;
+    if (conn->began > 0) conn->began = uv_now(&conn->server->loop); /* its clock stood */
     conn->reading = uv_read_start(&conn->uv.stream, give_space, after_read) == 0;
     if (!conn->reading) ml_conn_close(conn);
 }
@@ -257,6 +333,7 @@ static void enter(ml_conn *conn, bool local)
     if (server->conns != NULL) server->conns->prev = conn;
     server->conns = conn;
     server->conn_count++;
+    server->paused = true; /* until it is read from */
     conn->known = local || server->options->token == NULL;
     conn->maps = true;
     conn->accepted = uv_now(&server->loop);
@@ -270,12 +347,18 @@ static bool begin(ml_conn *conn, uv_stream_t *listener)
                        : uv_tcp_init(&server->loop, &conn->uv.tcp);
     if (failed) return false;
     enter(conn, local);
-    if (uv_accept(listener, &conn->uv.stream) != 0 || server->conn_count > CONNS_MAX || server->draining) {
+    ml_error why;
+    if (uv_accept(listener, &conn->uv.stream) != 0 || server->draining) {
         ml_conn_close(conn);
         return true;
     }
     if (!local) uv_tcp_nodelay(&conn->uv.tcp, 1);
-    ml_conn_resume(conn);
+    if (ml_access_check(conn, local, &why)) {
+        ml_conn_part(conn, why.code, why.sentence);
+        ml_conn_flush(conn); /* at once: its descriptor is one too many */
+    } else {
+        ml_conn_resume(conn);
+    }
     return true;
 }
 

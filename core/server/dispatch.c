@@ -39,8 +39,9 @@ const ml_method ml_dispatch_methods[] = {
      "{\"category\":\"account\",\"limit\":10}", NAMES("category", "prefix", "after", "limit"), ml_methods_streams},
     {"subscribe", "stream | category | query | nothing, after: \"start\"|\"end\"|position, credit?, system?",
      "subscription", "0.1",
-     "Pushes `event [{subscription, events}]` from a position on, for ever, without gap or duplicate; `caught_up` when "
-     "it has reached the head; `checkpoint` past filtered-out events. With credit, never more events than were granted.",
+     "Pushes `event` from a position on, for ever, without gap or duplicate; `caught_up` when it has reached the head; "
+     "`checkpoint` past filtered-out events; `failed`, and nothing after it, if an event cannot be read. With credit, "
+     "never more events than were granted.",
      "{\"category\":\"account\",\"after\":\"start\",\"credit\":1000}",
      NAMES("stream", "category", "query", "after", "credit", "system"), ml_methods_subscribe},
     {"credit", "subscription, events", "credit", "0.1", "Grants a subscription more events.",
@@ -52,15 +53,41 @@ const ml_method ml_dispatch_methods[] = {
      "NO_LISTENERS says at once that nobody will answer.",
      "{\"subject\":\"ui.alert\",\"data\":{\"order\":7}}", NAMES("subject", "data", "reply"), ml_methods_signal},
     {"listen", "subject, buffer?, policy?: \"drop_old\"|\"drop_new\"|\"disconnect\"", "subscription", "0.1",
-     "Pushes `signal [{subscription, subject, data, reply?}]` for every signal whose subject matches: * is one token, > "
-     "the rest, . separates. A listener that does not keep up loses signals by its policy and is told: `gap "
-     "[{subscription, missed}]`.",
+     "Pushes `signal` for every signal whose subject matches: * is one token, > the rest, . separates. A listener that "
+     "does not keep up loses signals by its policy and is told how many: `gap`; or is disconnected.",
      "{\"subject\":\"ui.>\"}", NAMES("subject", "buffer", "policy"), ml_methods_listen},
     {"unlisten", "subscription", "missed", "0.1", "Ends a listener.", "{\"subscription\":2}", NAMES("subscription"),
      ml_methods_unlisten},
     {"status", "", "everything a dashboard needs", "0.1", "What the daemon and its store are doing.", "{}",
      NAMES("verbose"), ml_methods_status},
-    {"api", "", "methods, errors, limits", "0.1", "This table, as data.", "{}", NAMES("verbose"), ml_methods_api},
+    {"api", "", "methods, pushes, errors, limits", "0.1", "This document, as data.", "{}", NAMES("verbose"), ml_methods_api},
+    {.name = NULL},
+};
+
+const ml_pushed ml_dispatch_pushes[] = {
+    {"event", "subscription, events",
+     "Events of a subscription, in the order of their positions: as maps, or as arrays of the same values in the same "
+     "order for whom `hello` says so. Each uses up one of the credit.",
+     "[2,\"event\",[{\"subscription\":1,\"events\":[{\"position\":7,\"revision\":0,\"time\":1795268446000000,"
+     "\"stream\":\"account-ada\",\"type\":\"Deposited\",\"schema\":1,\"id\":{\"$bin\":\"AZqvJlvwfQCAAAAAAAAAAQ==\"},"
+     "\"tags\":[],\"data\":{\"amount\":5},\"meta\":null,\"occurred\":null}]}]]"},
+    {"caught_up", "subscription, position",
+     "All there is was pushed: position is the head of the log. Told once; again when events were pushed since. Where "
+     "the credit ended before the head it waits for more credit.",
+     "[2,\"caught_up\",[{\"subscription\":1,\"position\":7}]]"},
+    {"checkpoint", "subscription, position",
+     "Nothing up to position is still to come, although the events there did not match: subscribing after it misses "
+     "nothing. Told each second, or each 10,000 events, while there is something to tell.",
+     "[2,\"checkpoint\",[{\"subscription\":1,\"position\":10007}]]"},
+    {"failed", "subscription, error",
+     "An event cannot be read, and nothing more is pushed: error is what a read of it says. The position that "
+     "`unsubscribe` gives is the event's, so subscribing after it goes on behind it.",
+     "[2,\"failed\",[{\"subscription\":1,\"error\":\"CORRUPT: the record at position 7 is no event\"}]]"},
+    {"signal", "subscription, subject, data, reply?",
+     "A signal that a listener's pattern matches. With reply it is a request: signal the answer to that subject.",
+     "[2,\"signal\",[{\"subscription\":2,\"subject\":\"ui.alert\",\"data\":{\"order\":7}}]]"},
+    {"gap", "subscription, missed", "So many signals were lost since the last gap; told before the next signal.",
+     "[2,\"gap\",[{\"subscription\":2,\"missed\":3}]]"},
     {.name = NULL},
 };
 
@@ -93,6 +120,12 @@ void ml_dispatch_refuse(ml_conn *conn, uint32_t msgid, ml_code code, const char 
     ml_pack_nil(&conn->out);
 }
 
+ml_ended ml_dispatch_refuse_store(ml_call *call, ml_code code)
+{
+    ml_error_retell(&call->why, code, ml_why(call->server->store));
+    return ML_REFUSED;
+}
+
 ml_buf *ml_dispatch_push(ml_conn *conn, const char *method)
 {
     ml_conn_dirty(conn);
@@ -108,7 +141,7 @@ ml_buf *ml_dispatch_push(ml_conn *conn, const char *method)
 static const ml_method *find(ml_bytes name)
 {
     for (const ml_method *method = ml_dispatch_methods; method->name != NULL; method++)
-        if (strlen(method->name) == name.size && memcmp(method->name, name.data, name.size) == 0) return method;
+        if (ml_params_is(method->name, name)) return method;
     return NULL;
 }
 
@@ -119,9 +152,8 @@ static void refuse_unknown(ml_call *call, ml_bytes name)
     for (; ml_dispatch_methods[count].name != NULL; count++) names[count] = ml_dispatch_methods[count].name;
     names[count] = NULL;
     const char *nearest = ml_params_nearest(name, names);
-    bool text = ml_unpack_utf8(name) && name.size <= 64;
-    ml_error_set(&call->why, ML_UNKNOWN_METHOD, "there is no method %.*s%s%s%s", text ? (int)name.size : 0,
-                 (const char *)name.data, nearest != NULL ? "; did you mean " : "; ask `api` for those there are",
+    name = ml_params_shown(name);
+    ml_error_set(&call->why, ML_UNKNOWN_METHOD, "there is no method %.*s%s%s%s", ML_SHOW(name), nearest != NULL ? "; did you mean " : "; ask `api` for those there are",
                  nearest != NULL ? nearest : "", nearest != NULL ? "?" : "");
 }
 
@@ -139,12 +171,12 @@ static ml_code take_params(ml_unpack *cursor, ml_call *call)
 static ml_ended run(ml_call *call, ml_bytes name, ml_unpack *cursor)
 {
     const ml_method *method = find(name);
-    if (method == NULL) {
-        refuse_unknown(call, name);
+    if (!call->conn->known && (method == NULL || method->run != ml_methods_hello)) {
+        ml_error_set(&call->why, ML_UNAUTHENTICATED, "call hello with the daemon's token first");
         return ML_REFUSED;
     }
-    if (!call->conn->known && method->run != ml_methods_hello) {
-        ml_error_set(&call->why, ML_UNAUTHENTICATED, "call hello with the daemon's token first");
+    if (method == NULL) {
+        refuse_unknown(call, name);
         return ML_REFUSED;
     }
     ml_params params;
@@ -207,6 +239,22 @@ bool ml_dispatch_message(ml_conn *conn, ml_bytes message, ml_ended *ended)
 
 /* ---- the document ----------------------------------------------------------------------------- */
 
+static void document_limits(void)
+{
+    printf("\n## Limits\n\n`hello` and `api` have them as numbers. A message is refused and its connection closed, with an\n"
+           "error whose msgid is 0, where nothing behind it could be understood.\n\n"
+           "* a message: %d bytes, %d levels deep; once begun, whole within %d s\n"
+           "* an event: %d bytes, its data and meta %d levels deep; an append: %d bytes, %d events\n"
+           "* a connection: %d appends in flight, %d subscriptions and listeners; answers that are not read stop the\n"
+           "  reading of requests at %d bytes, and after %d s without any being taken end the connection\n"
+           "* connections: %d, from one other machine %d (`serve --connections`, `--connections-per-address`)\n"
+           "* before `hello`, where a token is wanted: %d bytes, %d values, %d levels, %d s, %d such connections\n",
+           FRAME_MAX, ML_WIRE_DEPTH_MAX, FRAME_MS / 1000, ML_EVENT_BYTES_MAX, ML_DEPTH_MAX, ML_APPEND_BYTES_MAX,
+           ML_APPEND_EVENTS_MAX, IN_FLIGHT_MAX, SUBSCRIPTIONS_MAX, OUT_HIGH, READER_MS / 1000, CONNS_DEFAULT,
+           PER_ADDRESS_DEFAULT, UNKNOWN_FRAME_MAX, UNKNOWN_VALUES_MAX, UNKNOWN_DEPTH_MAX, UNKNOWN_MS / 1000,
+           UNKNOWN_CONNS_MAX);
+}
+
 void ml_server_document(void)
 {
     puts("# The protocol\n\n"
@@ -220,8 +268,12 @@ void ml_server_document(void)
         printf("### `%s`\n\n%s\n\n* params: %s\n* result: %s\n* since %s; try `moonlog rpc %s '%s'`\n\n", method->name,
                method->doc, method->params[0] != '\0' ? method->params : "none", method->result, method->since,
                method->name, method->example);
+    puts("## Pushes\n\nNotifications that the daemon sends to who has subscribed or listens.\n");
+    for (const ml_pushed *push = ml_dispatch_pushes; push->name != NULL; push++)
+        printf("### `%s`\n\n%s\n\n* params: %s\n* such as `%s`\n\n", push->name, push->doc, push->params, push->example);
     puts("## Errors\n\n| number | code | the same call may succeed later | meaning |\n|---|---|---|---|");
 #define ROW(number, name, retry, status, meaning) printf("| %d | `%s` | %s | %s |\n", number, #name, #retry, meaning);
     ML_CODES(ROW)
 #undef ROW
+    document_limits();
 }

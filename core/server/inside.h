@@ -14,25 +14,52 @@
 #include "wire.h"
 
 enum {
-    CONNS_MAX = 16384,            /* about 2 KiB each while idle */
-    IN_FLIGHT_MAX = 1024,         /* appends of one connection that wait for the disk */
-    OUT_HIGH = 1 << 20,           /* output waiting: no more requests are read, nothing pushed */
-    READ_BYTES = 256 << 10,       /* read at once, into a buffer that all connections share */
-    UNKNOWN_FRAME_MAX = 4096,     /* message before hello, where a token is wanted */
-    UNKNOWN_MS = 5000,            /* time for that hello */
+    /* Connections: about 1 KiB each while idle; `serve --connections` sets how many. */
+    CONNS_DEFAULT = 1024,         /* also under the usual limits of descriptors */
+    CONNS_KEPT = 16,              /* of them for root and the daemon's own user, on the unix socket */
+    FILES_RESERVE = 256,          /* descriptors that clients do not get: segments, runs, both twice */
+    PER_ADDRESS_DEFAULT = 64,     /* from one other machine. Not from this one: there a crowd of
+                                   * programs is normal, and an address says nothing; and users of the
+                                   * unix socket were let in by its owner */
+    BUFFERS_MAX = 256 << 20,      /* input and output of all; over it each gets BUFFERS_LOW, no more */
+    BUFFERS_LOW = 64 << 10,
+    READER_MS = 10000,            /* who takes nothing of OUT_HIGH for so long, and does not follow, goes */
+
+    /* Before hello, where a token is wanted: that hello, and nothing else. */
+    UNKNOWN_CONNS_MAX = 64,
+    UNKNOWN_FRAME_MAX = 4096,
+    UNKNOWN_VALUES_MAX = 16,
+    UNKNOWN_DEPTH_MAX = 4,
+    UNKNOWN_MS = 5000,
+
+    /* Of one connection. */
+    FRAME_MAX = ML_APPEND_BYTES_MAX + 65536, /* a message: a whole append, and what is around it */
     FRAME_MS = 10000,             /* a message that has begun must be whole by then */
-    SUBSCRIPTIONS_MAX = 64,       /* of one connection, listeners included */
+    IN_FLIGHT_MAX = 1024,         /* appends that wait for the disk */
+    OUT_HIGH = 1 << 20,           /* output waiting: no more requests are read, nothing pushed */
+    BEGUN_BYTES = 4096,           /* the first of an unfinished message that are kept aside */
+    READ_BYTES = 256 << 10,       /* read at once, into a buffer that all connections share */
+    SUBSCRIPTIONS_MAX = 64,       /* listeners included */
     PUSH_EVENTS = 256,            /* events pushed to one subscription in a turn */
     PUSH_BYTES = 256 << 10,
     CHECKPOINT_EVENTS = 10000,
     SIGNALS_BUFFER = 1024,        /* default of a listener */
+    SIGNALS_BYTES_MAX = 8 << 20,  /* of signals that wait for one listener */
+    INLINE_US = 500,              /* a group that takes less is written by the loop, which sleeps so long */
     DRAIN_MS = 4000
 };
 
 typedef struct ml_server ml_server;
 typedef struct ml_conn ml_conn;
 typedef struct ml_subscription ml_subscription;
-typedef struct ml_listener ml_listener;
+typedef struct ml_source ml_source;
+
+/* The first member of a subscription and of a listener. */
+typedef struct ml_follower {
+    struct ml_follower *next; /* of its connection */
+    ml_conn *conn;
+    uint64_t id;
+} ml_follower;
 
 struct ml_conn {
     union {
@@ -48,6 +75,10 @@ struct ml_conn {
     bool known;                 /* said hello with the token, or needs none */
     bool maps;                  /* wants events as maps */
     bool held;                  /* its next message waits for room in the group */
+    bool ended;                 /* sends no more, or is not heard: closed once it has its answers */
+    bool overrun;               /* lost a signal, and wants to be closed then */
+    bool awaited;               /* counted among those that have not said hello */
+    ml_source *source;          /* TCP: where it is counted */
     unsigned refs;              /* appends waiting to be answered, and the write under way */
     unsigned in_flight;
     uint64_t began;             /* when the first byte of an unfinished message came; 0 = none */
@@ -56,9 +87,11 @@ struct ml_conn {
     size_t in_at;
     ml_wire wire;
     ml_buf out, flying;         /* being filled; being written */
+    size_t weight, weight_in;   /* of all three, and of `in`, as counted in server->buffered, received */
+    size_t unsent;              /* output that waited a second ago, */
+    uint64_t taken;             /* and when that last was another number */
     uv_write_t write;
-    ml_subscription *subscriptions;
-    ml_listener *listeners;
+    ml_follower *subscriptions, *listeners;
     unsigned subscription_count;
 };
 
@@ -87,6 +120,11 @@ typedef struct ml_method {
     ml_ended (*run)(ml_call *call, const ml_params *params);
 } ml_method;
 
+/* What the daemon says unasked. */
+typedef struct ml_pushed {
+    const char *name, *params, *doc, *example;
+} ml_pushed;
+
 struct ml_server {
     uv_loop_t loop;
     const ml_server_options *options;
@@ -100,18 +138,27 @@ struct ml_server {
     uv_tcp_t tcp[8];
     size_t tcp_count;
     char socket_path[108];
-    int fd_reserve;
     ml_conn *conns, *dirty;
-    size_t conn_count;
+    size_t conn_count, conns_max;
+    size_t per_address;       /* connections from one address; 0 = as is fit */
+    size_t unknown_count;     /* connections that have not said hello, and must */
+    size_t buffered;          /* bytes of buffers, of all connections */
+    size_t received;          /* those of them that are input */
+    size_t refused;           /* connections, in this second */
+    ml_error refused_for;     /* the last one's reason */
+    ml_source *sources;
+    int said;                 /* where messages go */
     uint64_t last_id; /* of subscriptions */
     ml_subscription *subscriptions; /* all, for a turn */
     bool draining, stopped;
+    bool paused;         /* there may be connections that are not read from */
     bool shared;         /* a command's daemon whose command has gone, and that others use */
     ml_conn *command;    /* the first client of a command's daemon, while it is there */
     char damage[ML_SENTENCE_MAX]; /* what is wrong with the store, "CODE: sentence"; else "" */
     uint64_t started, requests, appended, idle_since;
     uint64_t pushed_position; /* log position that subscriptions were last served for */
     bool more;                /* a subscription had more than a turn gives */
+    bool handled;             /* a message was */
     uint8_t *scratch;         /* READ_BYTES */
     ml_draft *drafts;         /* ML_APPEND_EVENTS_MAX, for the append being read */
     ml_write *writes;
@@ -122,25 +169,44 @@ struct ml_server {
     struct ml_subjects *subjects;
 };
 
+/* access.c */
+void ml_access_begin(ml_server *server); /* how many there may be */
+/* May this connection, which is counted already, be a client? */
+ML_MUST_USE ml_code ml_access_check(ml_conn *conn, bool local, ml_error *why);
+void ml_access_greeted(ml_conn *conn); /* it has said hello */
+void ml_access_leave(ml_conn *conn);
+void ml_access_each_second(ml_server *server);
+/* Says how many were refused: once a second, so that a flood of clients is no flood of messages. */
+void ml_access_tell(ml_server *server);
+
 /* conn.c */
 void ml_conn_accept(uv_stream_t *listener, int status);
 /* Makes a client of a connected unix socket; NULL if that cannot be. */
 ml_conn *ml_conn_adopt(ml_server *server, int file);
 void ml_conn_close(ml_conn *conn);
+/* A last word, if a code is given; nothing more is read, what was asked is answered, then it is
+ * closed. */
+void ml_conn_part(ml_conn *conn, ml_code code, const char *sentence);
 void ml_conn_release(ml_conn *conn); /* gives back one ref */
 void ml_conn_resume(ml_conn *conn);  /* handles what was held back */
 void ml_conn_dirty(ml_conn *conn);   /* it has output that leaves at the end of the turn */
 void ml_conn_flush(ml_conn *conn);
-bool ml_conn_congested(const ml_conn *conn);
+void ml_conn_shrink(ml_conn *conn);  /* an idle one holds no buffer */
+size_t ml_conn_room(const ml_conn *conn); /* bytes of output that may be added */
+bool ml_conn_congested(const ml_conn *conn); /* no room */
+void ml_conn_weigh(ml_conn *conn);   /* keeps the daemon's sum of buffers true */
 
 /* dispatch.c */
-extern const ml_method ml_dispatch_methods[];
+extern const ml_method ml_dispatch_methods[]; /* the last one has no name */
+extern const ml_pushed ml_dispatch_pushes[];
 /* Handles one whole message; false if the connection has to be closed for it. HOLD in *ended
  * leaves it to be handled again. */
 ML_MUST_USE bool ml_dispatch_message(ml_conn *conn, ml_bytes message, ml_ended *ended);
 /* Begins an answer: the result is to be packed onto the connection's output next. */
 ml_buf *ml_dispatch_answer(ml_conn *conn, uint32_t msgid);
 void ml_dispatch_refuse(ml_conn *conn, uint32_t msgid, ml_code code, const char *sentence);
+/* A call of the store failed: its sentence is the answer's. */
+ml_ended ml_dispatch_refuse_store(ml_call *call, ml_code code);
 /* Begins a pushed notification: its one map is to be packed next. */
 ml_buf *ml_dispatch_push(ml_conn *conn, const char *method);
 
@@ -164,8 +230,16 @@ ml_ended ml_methods_unlisten(ml_call *call, const ml_params *params);
 ML_MUST_USE ml_code ml_selection_read(ml_server *server, const ml_params *params, ml_selection *selection,
                                       ml_error *why);
 ML_MUST_USE ml_code ml_selection_query(ml_server *server, ml_bytes raw, ml_query *query, ml_error *why);
-/* Packs an event the way the connection wants it. */
-void ml_selection_pack_event(const ml_conn *conn, ml_buf *out, const ml_event *event);
+/* Packs an event as a map, or as it is stored (read with wire_only is enough). */
+void ml_selection_pack_event(bool as_map, ml_buf *out, const ml_event *event);
+
+/* follow.c: what subscriptions and listeners have in common. A list is the connection's. */
+ML_MUST_USE ml_code ml_follow_room(ml_call *call); /* LIMIT if the connection has all it may have */
+/* Gives it its id, its connection and a place in the list, and answers with the id. */
+void ml_follow_begin(ml_call *call, ml_follower *of, ml_follower **list);
+/* The one that the parameter `subscription` names; NULL with the reason in call->why. */
+ml_follower *ml_follow_find(ml_call *call, const ml_params *params, ml_follower *list, const char *what);
+void ml_follow_end(ml_follower *of, ml_follower **list);
 
 /* push.c */
 void ml_push_serve(ml_server *server);
@@ -177,7 +251,10 @@ void ml_signals_drop(ml_conn *conn);
 void ml_signals_drain(ml_conn *conn); /* moves buffered signals to output that has room */
 void ml_signals_free(ml_server *server);
 
-/* say.c: the program's own messages, on stderr */
+/* say.c: the program's own messages, on stderr or in a file. Opening again (SIGHUP) keeps the
+ * old one if there is no new one. */
+ML_MUST_USE ml_code ml_say_open(ml_server *server, ml_error *why);
+void ml_say_close(ml_server *server);
 void ml_say(const ml_server *server, const char *level, const char *format, ...) ML_FORMAT(3, 4);
 
 #endif

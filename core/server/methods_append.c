@@ -199,7 +199,8 @@ static void pack_receipt(ml_buf *out, const pending *p, const ml_receipt *receip
     ml_pack_text(out, "revisions");
     size_t begin = ml_pack_begin(out);
     uint32_t streams = 0;
-    bool last[ML_APPEND_EVENTS_MAX] = {true};
+    bool last[ML_APPEND_EVENTS_MAX];
+    last[0] = true;
     if (p->count > 1) mark_last(p, last);
     for (size_t n = 0; n < p->count; n++) {
         if (!last[n]) continue;
@@ -222,8 +223,9 @@ static void settled(void *context, ml_code code, const ml_receipt *receipt, cons
     conn->in_flight--;
     if (!conn->closing && p->request) {
         if (code) {
-            const char *sentence = strchr(why, ' '); /* "CODE: sentence" */
-            ml_dispatch_refuse(conn, p->msgid, code, sentence != NULL ? sentence + 1 : why);
+            ml_error retold;
+            ml_error_retell(&retold, code, why);
+            ml_dispatch_refuse(conn, p->msgid, code, retold.sentence);
         } else {
             pack_receipt(ml_dispatch_answer(conn, p->msgid), p, receipt);
         }
@@ -260,8 +262,5 @@ ml_ended ml_methods_append(ml_call *call, const ml_params *params)
         return ML_ANSWERED;
     }
     free(p);
-    if (code == ML_LIMIT) return ML_HOLD;
-    const char *why = strchr(ml_why(server->store), ' ');
-    ml_error_set(&call->why, code, "%s", why != NULL ? why + 1 : "");
-    return ML_REFUSED;
+    return code == ML_LIMIT ? ML_HOLD : ml_dispatch_refuse_store(call, code);
 }

@@ -7,13 +7,6 @@
 
 enum { READ_LIMIT = 1000, UNREADABLE_MAX = 100, READ_BYTES_MAX = 4 << 20, STREAMS_LIMIT = 1000, PROTOCOL = 1 };
 
-static ml_ended refuse_store(ml_call *call, ml_code code)
-{
-    const char *why = strchr(ml_why(call->server->store), ' ');
-    ml_error_set(&call->why, code, "%s", why != NULL ? why + 1 : "");
-    return ML_REFUSED;
-}
-
 static void pack_entry(ml_buf *out, const char *name, uint64_t value)
 {
     ml_pack_text(out, name);
@@ -32,9 +25,9 @@ static bool same_token(ml_bytes given, const char *token)
     return differs == 0;
 }
 
-static void pack_limits(ml_buf *out)
+static void pack_limits(ml_buf *out, const ml_server *server)
 {
-    ml_pack_map(out, 7);
+    ml_pack_map(out, 9);
     pack_entry(out, "event_bytes", ML_EVENT_BYTES_MAX);
     pack_entry(out, "append_bytes", ML_APPEND_BYTES_MAX);
     pack_entry(out, "append_events", ML_APPEND_EVENTS_MAX);
@@ -42,6 +35,8 @@ static void pack_limits(ml_buf *out)
     pack_entry(out, "tags", ML_TAGS_MAX);
     pack_entry(out, "in_flight", IN_FLIGHT_MAX);
     pack_entry(out, "subscriptions", SUBSCRIPTIONS_MAX);
+    pack_entry(out, "message_bytes", FRAME_MAX);
+    pack_entry(out, "connections", server->conns_max);
 }
 
 ml_ended ml_methods_hello(ml_call *call, const ml_params *params)
@@ -61,7 +56,7 @@ ml_ended ml_methods_hello(ml_call *call, const ml_params *params)
         ml_error_set(&call->why, ML_UNAUTHENTICATED, "the token is not the daemon's");
         return ML_REFUSED;
     }
-    conn->known = true;
+    ml_access_greeted(conn);
     if (events.size > 0) conn->maps = !array;
     ml_buf *out = ml_dispatch_answer(conn, call->msgid);
     ml_pack_map(out, 5);
@@ -71,7 +66,7 @@ ml_ended ml_methods_hello(ml_call *call, const ml_params *params)
     ml_pack_text(out, ML_VERSION);
     pack_entry(out, "protocol", PROTOCOL);
     ml_pack_text(out, "limits");
-    pack_limits(out);
+    pack_limits(out, call->server);
     ml_pack_text(out, "features");
     ml_pack_array(out, 3);
     ml_pack_text(out, "subscribe");
@@ -90,6 +85,7 @@ static ml_code read_range(ml_call *call, const ml_params *params, ml_selection *
     if (!code) code = ml_params_int(params, "limit", 1, INT64_MAX, &limit, NULL, &call->why);
     if (!code) code = ml_params_int(params, "max_bytes", 1, INT64_MAX, &max_bytes, NULL, &call->why);
     if (!code) code = ml_params_bool(params, "backward", &selection->backward, &call->why);
+    selection->wire_only = !call->conn->maps;
     selection->from = (uint64_t)from;
     selection->limit = (uint64_t)limit;
     selection->max_bytes = max_bytes < READ_BYTES_MAX ? (uint64_t)max_bytes : READ_BYTES_MAX;
@@ -143,7 +139,7 @@ static ml_code fill(ml_call *call, const ml_selection *selection, ml_cursor *cur
         if (code == ML_CORRUPT && p->partial) p->ended = true;
         if (code) return p->ended ? ML_OK : code;
         in_a_row = 0;
-        ml_selection_pack_event(call->conn, p->out, &event);
+        ml_selection_pack_event(call->conn->maps, p->out, &event);
         uint64_t at = selection->stream.size > 0 ? event.revision : event.position;
         p->next = selection->backward ? (at > 0 ? at - 1 : 0) : at + 1;
         p->ended = selection->backward && at == last; /* nothing is before it, and next cannot say so */
@@ -189,7 +185,7 @@ static ml_ended answer_page(ml_call *call, const ml_selection *selection, ml_cur
     ml_code code = fill(call, selection, cursor, p);
     if (code) {
         out->size = before; /* a damaged event is an error, not a page that ends early */
-        return refuse_store(call, code);
+        return ml_dispatch_refuse_store(call, code);
     }
     end_events(out, events, p->count);
     end_later(out, next, p->next);
@@ -211,7 +207,7 @@ ml_ended ml_methods_read(ml_call *call, const ml_params *params)
     if (read_range(call, params, &selection)) return ML_REFUSED;
     if (ml_params_bool(params, "partial", &p.partial, &call->why)) return ML_REFUSED;
     ml_code code = ml_read(call->server->store, &selection, &cursor);
-    if (code) return refuse_store(call, code);
+    if (code) return ml_dispatch_refuse_store(call, code);
     p.next = selection.from;
     ml_ended ended = answer_page(call, &selection, cursor, &p);
     ml_buf_free(&p.unreadable);
@@ -227,7 +223,7 @@ ml_ended ml_methods_head(ml_call *call, const ml_params *params)
     ml_head head;
     if (ml_params_str(params, "stream", &stream, &call->why)) return ML_REFUSED;
     ml_code code = ml_get_head(call->server->store, stream, &head);
-    if (code) return refuse_store(call, code);
+    if (code) return ml_dispatch_refuse_store(call, code);
     ml_buf *out = ml_dispatch_answer(call->conn, call->msgid);
     ml_pack_map(out, stream.size > 0 ? 3 : 1);
     pack_entry(out, "position", head.position);
@@ -275,7 +271,7 @@ ml_ended ml_methods_streams(ml_call *call, const ml_params *params)
     code = ml_streams(call->server->store, category, prefix, (uint64_t)after, add_stream, &l);
     if (code) {
         l.out->size = before;
-        return refuse_store(call, code);
+        return ml_dispatch_refuse_store(call, code);
     }
     end_events(l.out, begin, l.count);
     ml_pack_text(l.out, "next");
@@ -298,10 +294,10 @@ ml_ended ml_methods_status(ml_call *call, const ml_params *params)
     ml_stats stats;
     (void)params;
     ml_code code = ml_get_stats(server->store, &stats);
-    if (code) return refuse_store(call, code);
+    if (code) return ml_dispatch_refuse_store(call, code);
     ml_buf *out = ml_dispatch_answer(call->conn, call->msgid);
     bool damage = server->damage[0] != '\0';
-    ml_pack_map(out, damage ? 21 : 20);
+    ml_pack_map(out, damage ? 22 : 21);
     ml_pack_text(out, "version");
     ml_pack_text(out, ML_VERSION);
     ml_pack_text(out, "directory");
@@ -312,6 +308,7 @@ ml_ended ml_methods_status(ml_call *call, const ml_params *params)
     pack_entry(out, "requests", server->requests);
     pack_entry(out, "appended", server->appended);
     pack_entry(out, "memory_bytes", resident_bytes());
+    pack_entry(out, "buffered_bytes", server->buffered);
     pack_entry(out, "position", stats.position);
     pack_entry(out, "durable", stats.durable);
     pack_entry(out, "segments", stats.segments);
@@ -340,6 +337,20 @@ static void pack_pair(ml_buf *out, const char *name, const char *text)
     ml_pack_text(out, text);
 }
 
+static void pack_pushes(ml_buf *out)
+{
+    size_t begin = ml_pack_begin(out);
+    uint32_t count = 0;
+    for (const ml_pushed *push = ml_dispatch_pushes; push->name != NULL; push++, count++) {
+        ml_pack_map(out, 4);
+        pack_pair(out, "name", push->name);
+        pack_pair(out, "params", push->params);
+        pack_pair(out, "doc", push->doc);
+        pack_pair(out, "example", push->example);
+    }
+    ml_pack_end_array(out, begin, count);
+}
+
 static void pack_errors(ml_buf *out)
 {
     size_t begin = ml_pack_begin(out);
@@ -360,7 +371,7 @@ ml_ended ml_methods_api(ml_call *call, const ml_params *params)
 {
     (void)params;
     ml_buf *out = ml_dispatch_answer(call->conn, call->msgid);
-    ml_pack_map(out, 3);
+    ml_pack_map(out, 4);
     ml_pack_text(out, "methods");
     size_t begin = ml_pack_begin(out);
     uint32_t count = 0;
@@ -374,9 +385,11 @@ ml_ended ml_methods_api(ml_call *call, const ml_params *params)
         pack_pair(out, "example", method->example);
     }
     ml_pack_end_array(out, begin, count);
+    ml_pack_text(out, "pushes");
+    pack_pushes(out);
     ml_pack_text(out, "errors");
     pack_errors(out);
     ml_pack_text(out, "limits");
-    pack_limits(out);
+    pack_limits(out, call->server);
     return ML_ANSWERED;
 }

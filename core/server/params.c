@@ -43,9 +43,19 @@ const char *ml_params_nearest(ml_bytes word, const char *const *names)
     return nearest;
 }
 
+ml_bytes ml_params_shown(ml_bytes name)
+{
+    enum { LONGEST = 64 };
+    const uint8_t *text = name.data;
+    bool good = name.size <= LONGEST && ml_unpack_utf8(name);
+    for (size_t n = 0; good && n < name.size; n++) good = text[n] >= ' ' && text[n] != 0x7f;
+    return good ? name : ML_STR("of that name");
+}
+
 static ml_code refuse_name(const char *what, ml_bytes key, const char *const *names, ml_error *why)
 {
     const char *nearest = ml_params_nearest(key, names);
+    key = ml_params_shown(key);
     return ml_error_set(why, ML_BAD_REQUEST, "%s has no parameter %.*s%s%s%s", what, ML_SHOW(key),
                         nearest != NULL ? "; did you mean " : "; ask `api` for those it has",
                         nearest != NULL ? nearest : "", nearest != NULL ? "?" : "");
@@ -53,10 +63,17 @@ static ml_code refuse_name(const char *what, ml_bytes key, const char *const *na
 
 /* ---- maps ---------------------------------------------------------------------------------- */
 
+/* Few names share their first letter, so most are told apart by one byte. */
+bool ml_params_is(const char *name, ml_bytes key)
+{
+    const char *text = key.data;
+    return key.size > 0 && *name == *text && strlen(name) == key.size && memcmp(name, text, key.size) == 0;
+}
+
 static size_t number_of(const char *const *names, ml_bytes key)
 {
     size_t n = 0;
-    while (names[n] != NULL && (strlen(names[n]) != key.size || memcmp(names[n], key.data, key.size) != 0)) n++;
+    while (names[n] != NULL && !ml_params_is(names[n], key)) n++;
     return n;
 }
 
@@ -65,7 +82,7 @@ ml_code ml_params_read(ml_bytes *map, const char *what, const char *const *names
 {
     *params = (ml_params){.names = names};
     ml_unpack cursor = ml_unpack_from(*map);
-    uint32_t count;
+    uint32_t count, seen = 0; /* a bit for each name: of two that differ, none is to be believed */
     if (!ml_unpack_map(&cursor, &count))
         return ml_error_set(why, ML_BAD_REQUEST, "%s takes one map of parameters", what);
     for (uint32_t i = 0; i < count; i++) {
@@ -74,8 +91,9 @@ ml_code ml_params_read(ml_bytes *map, const char *what, const char *const *names
             return ml_error_set(why, ML_BAD_REQUEST, "%s has a parameter whose name is no str", what);
         size_t n = number_of(names, key);
         if (names[n] == NULL) return refuse_name(what, key, names, why);
-        if (params->values[n].size > 0)
+        if (seen & UINT32_C(1) << n)
             return ml_error_set(why, ML_BAD_REQUEST, "%s has the parameter %s twice", what, names[n]);
+        seen |= UINT32_C(1) << n;
         const uint8_t *from = cursor.at;
         if (!ml_unpack_skip(&cursor)) return ml_error_set(why, ML_BAD_REQUEST, "%s is cut short", what);
         bool nil = *from == 0xc0;
@@ -87,8 +105,11 @@ ml_code ml_params_read(ml_bytes *map, const char *what, const char *const *names
 
 ml_bytes ml_params_raw(const ml_params *params, const char *name)
 {
-    size_t n = number_of(params->names, (ml_bytes){name, strlen(name)});
-    ML_ASSERT(params->names[n] != NULL);
+    size_t n = 0;
+    while (*params->names[n] != *name || strcmp(params->names[n], name) != 0) {
+        n++;
+        ML_ASSERT(params->names[n] != NULL);
+    }
     return params->values[n];
 }
 

@@ -12,7 +12,7 @@
 #include "../base/bytes.h"
 #include "../base/error.h"
 
-enum { ML_PARAMS_MAX = 16 };
+enum { ML_PARAMS_MAX = 16 }; /* at most 32: each has a bit */
 
 /* A value of a parameter; empty bytes = not given (nil counts as not given). */
 typedef struct ml_params {
@@ -43,6 +43,13 @@ ML_MUST_USE ml_code ml_params_list(const ml_params *params, const char *name, ml
 
 /* One str of a list; moves *items. */
 ML_MUST_USE ml_code ml_params_item_str(ml_bytes *items, const char *name, ml_bytes *value, ml_error *why);
+
+/* Is the word this name? */
+bool ml_params_is(const char *name, ml_bytes word);
+
+/* A name from outside as a sentence may show it: short and without control characters. Others
+ * become "of that name", so that nobody writes lines into the messages of who asked. */
+ml_bytes ml_params_shown(ml_bytes name);
 
 /* The nearest of `names` to a word, or NULL. */
 const char *ml_params_nearest(ml_bytes word, const char *const *names);

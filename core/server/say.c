@@ -1,10 +1,12 @@
-/* say.c -- the program's own messages: one line each on stderr, text or JSON.
+/* say.c -- the program's own messages: one line each on stderr or in a file, text or JSON.
  *
  * ("log" means events in this house.) Control characters in names from outside are shown as
  * escapes, so that nobody writes a line of ours.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
-#include <stdio.h>
+#include <unistd.h>
 
 #include "../base/json.h"
 #include "../base/text.h"
@@ -39,6 +41,24 @@ void ml_say(const ml_server *server, const char *level, const char *format, ...)
         add_escaped(&line, text);
         ml_buf_byte(&line, '\n');
     }
-    if (!line.failed) fwrite(line.data, 1, line.size, stderr);
+    /* In one piece, behind what others write; there is nobody to tell if it fails. */
+    if (!line.failed) ML_IGNORE(write(server->said, line.data, line.size) < 0);
     ml_buf_free(&line);
+}
+
+ml_code ml_say_open(ml_server *server, ml_error *why)
+{
+    const char *path = server->options->messages_file;
+    if (path == NULL) return ML_OK;
+    int file = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+    if (file < 0) return ml_error_disk(why, -errno, "open", path);
+    ml_say_close(server);
+    server->said = file;
+    return ML_OK;
+}
+
+void ml_say_close(ml_server *server)
+{
+    if (server->said != STDERR_FILENO) close(server->said);
+    server->said = STDERR_FILENO;
 }

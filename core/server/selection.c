@@ -57,9 +57,9 @@ ml_code ml_selection_read(ml_server *server, const ml_params *params, ml_selecti
     return code;
 }
 
-void ml_selection_pack_event(const ml_conn *conn, ml_buf *out, const ml_event *event)
+void ml_selection_pack_event(bool as_map, ml_buf *out, const ml_event *event)
 {
-    if (!conn->maps) {
+    if (!as_map) {
         ml_buf_add(out, event->wire.data, event->wire.size);
         return;
     }

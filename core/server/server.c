@@ -25,12 +25,16 @@ static void wake(void *context)
 
 static void keep_turning(uv_idle_t *idle) { (void)idle; }
 
-/* Connections whose append found the group full: there is room again. */
+/* Connections whose append found the group full: there is room again. Thousands that are idle are
+ * not gone through for that. */
 static void resume_held(ml_server *server)
 {
+    if (!server->paused) return;
+    server->paused = false;
     for (ml_conn *conn = server->conns, *next; conn != NULL; conn = next) {
         next = conn->next;
         if (conn->held || (!conn->reading && !conn->closing)) ml_conn_resume(conn);
+        if (!conn->closing && (conn->held || !conn->reading)) server->paused = true;
     }
 }
 
@@ -74,7 +78,9 @@ static void turn(uv_prepare_t *prepare)
     server->more = false;
     /* A failure is told to those who asked; a failed store refuses every later append. */
     ML_IGNORE(ml_settle(server->store, false));
+    server->handled = false;
     resume_held(server);
+    server->more = server->more || server->handled; /* what came too late to be written now */
     if (server->subscriptions != NULL) ml_push_serve(server);
     flush_dirty(server);
     if (server->options->client >= 0 && !server->draining) check_command(server);
@@ -86,21 +92,10 @@ static void turn(uv_prepare_t *prepare)
 
 /* ---- each second ------------------------------------------------------------------------------ */
 
-static void check_times(ml_server *server)
-{
-    uint64_t now = uv_now(&server->loop);
-    for (ml_conn *conn = server->conns, *next; conn != NULL; conn = next) {
-        next = conn->next;
-        bool silent = !conn->known && now - conn->accepted > UNKNOWN_MS;
-        bool slow = conn->began > 0 && conn->reading && now - conn->began > FRAME_MS;
-        if (silent || slow) ml_conn_close(conn);
-    }
-}
-
 static void each_second(uv_timer_t *timer)
 {
     ml_server *server = timer->data;
-    check_times(server);
+    ml_access_each_second(server);
     ml_push_checkpoints(server);
     /* Idle for a second: the watermark goes to the disk, too. */
     if (server->appended == server->idle_since) ml_flush(server->store, ML_DISK);
@@ -123,6 +118,7 @@ static void stop(ml_server *server)
     if (server->store != NULL) ML_IGNORE(ml_settle(server->store, true));
     flush_dirty(server);
     while (server->conns != NULL) ml_conn_close(server->conns);
+    ml_access_tell(server);
     uv_idle_stop(&server->busy);
     uv_walk(&server->loop, close_handle, NULL);
 }
@@ -146,13 +142,15 @@ static void on_stop(uv_signal_t *handle, int number)
     drain(handle->data);
 }
 
-/* Whoever rotates the messages has moved the file: the descriptor is the supervisor's, so a
- * line says that the signal was heard, and output goes on. */
+/* Whoever rotates messages has moved the file away. Without a file the descriptor is the
+ * supervisor's, and goes on. */
 static void on_hangup(uv_signal_t *handle, int number)
 {
+    ml_server *server = handle->data;
+    ml_error why;
     (void)number;
-    fflush(stderr);
-    ml_say(handle->data, "info", "hangup: messages go on");
+    if (ml_say_open(server, &why)) ml_say(server, "error", "hangup: messages go on here: %s", why.sentence);
+    else ml_say(server, "info", "hangup: messages go on");
 }
 
 /* ---- listening ------------------------------------------------------------------------------------ */
@@ -304,27 +302,43 @@ static void notify_supervisor(const char *state)
     close(file);
 }
 
+/* The address that is bound: of port 0 the system has made another. */
+static void print_bound(ml_buf *line, const uv_tcp_t *tcp)
+{
+    struct sockaddr_storage address;
+    char host[64] = "?";
+    int size = sizeof address, failed = uv_tcp_getsockname(tcp, (struct sockaddr *)&address, &size);
+    bool six = !failed && address.ss_family == AF_INET6;
+    in_port_t port = failed ? 0
+                     : six  ? ((struct sockaddr_in6 *)&address)->sin6_port
+                            : ((struct sockaddr_in *)&address)->sin_port;
+    if (six) uv_ip6_name((struct sockaddr_in6 *)&address, host, sizeof host);
+    else if (!failed) uv_ip4_name((struct sockaddr_in *)&address, host, sizeof host);
+    ml_buf_print(line, six ? " tcp:[%s]:%u" : " tcp:%s:%u", host, ntohs(port));
+}
+
+/* "ready SOCKET [tcp:HOST:PORT …] pid N" */
 static void say_ready(ml_server *server)
 {
-    char line[512];
-    int size = snprintf(line, sizeof line, "ready %s pid %d\n", server->socket_path, (int)getpid());
+    ml_buf line = {0};
+    ml_buf_print(&line, "ready %s", server->socket_path);
+    for (size_t n = 0; n < server->tcp_count; n++) print_bound(&line, &server->tcp[n]);
+    ml_buf_print(&line, " pid %d\n", (int)getpid());
     int file = server->options->ready >= 0 ? server->options->ready : STDOUT_FILENO;
-    ssize_t written = write(file, line, (size_t)size);
-    (void)written; /* who does not read the line can still connect */
+    if (!line.failed) ML_IGNORE(write(file, line.data, line.size) < 0); /* who does not read it can still connect */
+    ml_buf_free(&line);
     notify_supervisor("READY=1");
 }
 
 static ml_code open_store(ml_server *server, ml_error *why)
 {
-    ml_options options = {.notify = wake, .notify_context = server,
+    ml_options options = {.notify = wake, .notify_context = server, .inline_us = INLINE_US,
                           .must_exist = server->options->must_exist, .read_only = server->options->read_only};
     ml_stats stats;
     ml_code code = ml_open(&server->store, server->options->dir, &options);
     if (code == ML_OK) code = ml_get_stats(server->store, &stats);
     if (code == ML_OK && stats.damaged) snprintf(server->damage, sizeof server->damage, "%s", ml_why(server->store));
-    if (code == ML_OK) return ML_OK;
-    const char *text = strchr(ml_why(server->store), ' ');
-    return ml_error_set(why, code, "%s", text != NULL ? text + 1 : "");
+    return code == ML_OK ? ML_OK : ml_error_retell(why, code, ml_why(server->store));
 }
 
 static void free_server(ml_server *server)
@@ -343,9 +357,12 @@ ml_code ml_server_run(const ml_server_options *options, ml_error *why)
     ml_server *server = calloc(1, sizeof *server);
     if (server == NULL) return ml_error_memory(why, "the daemon");
     server->options = options;
+    server->said = STDERR_FILENO;
     signal(SIGPIPE, SIG_IGN);
     raise_descriptors();
-    ml_code code = allocate(server, why);
+    ml_code code = ml_say_open(server, why);
+    if (!code) code = allocate(server, why);
+    ml_access_begin(server);
     uv_loop_init(&server->loop);
     begin_handles(server);
     if (!code) code = open_store(server, why);
@@ -361,6 +378,7 @@ ml_code ml_server_run(const ml_server_options *options, ml_error *why)
         if (!code && closed) code = ml_error_set(why, closed, "the store could not be closed cleanly");
     }
     uv_loop_close(&server->loop);
+    ml_say_close(server);
     free_server(server);
     return code;
 }

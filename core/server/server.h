@@ -10,8 +10,8 @@
  *
  * Floor    server, the only room that speaks uv.h.
  * Threads  the loop's; the store's flusher wakes it through one uv_async.
- * Limits   base/limits.h; a connection that is over one is not read from until it is under
- *          it again. Nothing is buffered without a bound.
+ * Limits   base/limits.h; of connections in inside.h, and shown by `hello`. One that is over
+ *          one is not read from until it is under it again. Nothing is buffered without a bound.
  */
 #ifndef ML_SERVER_SERVER_H
 #define ML_SERVER_SERVER_H
@@ -22,7 +22,10 @@ typedef struct ml_server_options {
     const char *dir;
     const char *const *listen; /* "tcp:HOST:PORT" …, NULL at the end; the unix socket is always there */
     const char *token;         /* what hello must bring on TCP; NULL: TCP only on loopback */
+    size_t connections;        /* at most; 0 = 1,024. Fewer if the limit of open files says so */
+    size_t per_address;        /* TCP connections from one address; 0 = 64 from another machine */
     bool json_messages;        /* the program's own messages as JSON lines */
+    const char *messages_file; /* where they go, opened again on SIGHUP; NULL: stderr */
     int ready;                 /* a descriptor that gets one line when the daemon serves; -1 = stdout */
     int client;                /* a connected unix socket, or -1. With one this is the daemon of a command:
                                 * it serves that client from the start, says nothing but errors, and

@@ -2,8 +2,8 @@
  *
  * Listeners hang in a tree of subject tokens: each node has its children by name, one for
  * `*`, and the listeners that end there, with or without a `>`. A signal that a connection
- * cannot take at once waits in the listener's own bounded ring; a full ring loses one by its
- * policy, counts it, and the next delivery is preceded by a `gap`.
+ * cannot take at once waits in the listener's own ring, bounded in signals and in bytes; a full
+ * ring loses one by its policy, counts it, and the next delivery is preceded by a `gap`.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -14,12 +14,15 @@ enum { SUBJECT_BYTES_MAX = 256, TOKENS_MAX = 16, BUFFER_MAX = 65536 };
 
 typedef enum policy { DROP_OLD, DROP_NEW, DISCONNECT } policy;
 
+typedef struct listener listener;
+
 typedef struct node {
     ml_bytes name; /* own copy */
+    struct node *parent;
     struct node **children;
     size_t count;
     struct node *star;
-    ml_listener *here, *rest; /* that end here; that end in '>' here */
+    listener *here, *rest; /* that end here; that end in '>' here */
 } node;
 
 struct ml_subjects {
@@ -31,14 +34,15 @@ typedef struct waiting {
     ml_buf body;
 } waiting;
 
-struct ml_listener {
-    ml_listener *conn_next, *next; /* of its connection; of its node */
-    ml_listener **list;            /* the node's list it is in */
-    ml_conn *conn;
-    uint64_t id;
+struct listener {
+    ml_follower link;
+    listener *next;  /* of its node */
+    node *node;
+    listener **list; /* the node's list it is in */
     policy policy;
     waiting *ring; /* made with the first signal that has to wait */
     size_t size, first, count;
+    size_t bytes; /* of those that wait */
     uint64_t missed, missed_told;
 };
 
@@ -87,27 +91,50 @@ static node *child(node *of, ml_bytes name, bool make)
     if (made == NULL) return NULL;
     memcpy(made + 1, name.data, name.size);
     made->name = (ml_bytes){made + 1, name.size};
+    made->parent = of;
     return of->children[of->count++] = made;
 }
 
 static node *star_of(node *of)
 {
-    if (of->star == NULL) of->star = calloc(1, sizeof *of->star);
+    if (of->star != NULL) return of->star;
+    of->star = calloc(1, sizeof *of->star);
+    if (of->star != NULL) of->star->parent = of;
     return of->star;
 }
 
-/* The list that a pattern's listeners are in; NULL if memory is refused. */
-static ml_listener **place(node *root, const ml_bytes *tokens, size_t count)
+/* Takes away what nobody needs now that a listener has gone: the tree is as large as what is
+ * listened to, and not as what ever was. */
+static void prune(node *at)
+{
+    while (at->parent != NULL && at->here == NULL && at->rest == NULL && at->star == NULL && at->count == 0) {
+        node *of = at->parent;
+        size_t n = 0;
+        if (of->star == at) {
+            of->star = NULL;
+        } else {
+            while (of->children[n] != at) n++;
+            of->children[n] = of->children[--of->count];
+        }
+        free(at->children);
+        free(at);
+        at = of;
+    }
+}
+
+/* The node where a pattern ends, *rest if in '>'; NULL if memory is refused. */
+static node *place(node *root, const ml_bytes *tokens, size_t count, bool *rest)
 {
     node *at = root;
     for (size_t n = 0; n < count; n++) {
         char first = *(const char *)tokens[n].data;
         bool single = tokens[n].size == 1;
-        if (single && first == '>') return &at->rest;
+        *rest = single && first == '>';
+        if (*rest) return at;
         at = single && first == '*' ? star_of(at) : child(at, tokens[n], true);
         if (at == NULL) return NULL;
     }
-    return &at->here;
+    return at;
 }
 
 static void free_node(node *of)
@@ -131,24 +158,31 @@ void ml_signals_free(ml_server *server)
 
 /* ---- listeners ----------------------------------------------------------------------------------- */
 
-static void free_listener(ml_listener *of)
+static void drop_first(listener *of)
 {
-    ml_listener **at = of->list;
+    ml_buf *body = &of->ring[of->first].body;
+    of->bytes -= body->capacity;
+    of->link.conn->server->buffered -= body->capacity;
+    ml_buf_free(body);
+    of->first = (of->first + 1) % of->size;
+    of->count--;
+}
+
+static void free_listener(listener *of)
+{
+    listener **at = of->list;
     while (*at != of) at = &(*at)->next;
     *at = of->next;
-    for (size_t n = 0; of->ring != NULL && n < of->size; n++) ml_buf_free(&of->ring[n].body);
+    prune(of->node);
+    while (of->count > 0) drop_first(of);
     free(of->ring);
-    of->conn->subscription_count--;
+    ml_follow_end(&of->link, &of->link.conn->listeners);
     free(of);
 }
 
 void ml_signals_drop(ml_conn *conn)
 {
-    while (conn->listeners != NULL) {
-        ml_listener *first = conn->listeners;
-        conn->listeners = first->conn_next;
-        free_listener(first);
-    }
+    while (conn->listeners != NULL) free_listener((listener *)conn->listeners);
 }
 
 static ml_code read_policy(const ml_params *params, policy *chosen, ml_error *why)
@@ -163,18 +197,17 @@ static ml_code read_policy(const ml_params *params, policy *chosen, ml_error *wh
 }
 
 static ml_code make_listener(ml_call *call, const ml_bytes *tokens, size_t count, size_t size, policy chosen,
-                             ml_listener **made)
+                             listener **made)
 {
     ml_server *server = call->server;
     if (server->subjects == NULL) server->subjects = calloc(1, sizeof *server->subjects);
-    ml_listener **list = server->subjects == NULL ? NULL : place(&server->subjects->root, tokens, count);
-    ml_listener *of = list == NULL ? NULL : calloc(1, sizeof *of);
+    bool rest = false;
+    node *at = server->subjects == NULL ? NULL : place(&server->subjects->root, tokens, count, &rest);
+    listener *of = at == NULL ? NULL : calloc(1, sizeof *of);
     if (of == NULL) return ml_error_memory(&call->why, "a listener");
-    *of = (ml_listener){.conn_next = call->conn->listeners, .next = *list, .list = list, .conn = call->conn,
-                        .id = ++server->last_id, .policy = chosen, .size = size};
+    listener **list = rest ? &at->rest : &at->here;
+    *of = (listener){.next = *list, .node = at, .list = list, .policy = chosen, .size = size};
     *list = of;
-    call->conn->listeners = of;
-    call->conn->subscription_count++;
     *made = of;
     return ML_OK;
 }
@@ -185,41 +218,29 @@ ml_ended ml_methods_listen(ml_call *call, const ml_params *params)
     size_t count;
     int64_t buffer = SIGNALS_BUFFER;
     policy chosen = DROP_OLD;
-    ml_listener *of = NULL;
+    listener *of = NULL;
     ml_code code = ml_params_str(params, "subject", &subject, &call->why);
     if (!code && !split(subject, true, tokens, &count)) code = refuse_subject("pattern", &call->why);
     if (!code) code = ml_params_int(params, "buffer", 1, BUFFER_MAX, &buffer, NULL, &call->why);
     if (!code) code = read_policy(params, &chosen, &call->why);
-    if (!code && call->conn->subscription_count >= SUBSCRIPTIONS_MAX)
-        code = ml_error_set(&call->why, ML_LIMIT, "%d subscriptions on one connection; end one, or open another connection",
-                            SUBSCRIPTIONS_MAX);
+    if (!code) code = ml_follow_room(call);
     if (!code) code = make_listener(call, tokens, count, (size_t)buffer, chosen, &of);
     if (code) return ML_REFUSED;
-    ml_buf *out = ml_dispatch_answer(call->conn, call->msgid);
-    ml_pack_map(out, 1);
-    ml_pack_text(out, "subscription");
-    ml_pack_int(out, (int64_t)of->id);
+    ml_follow_begin(call, &of->link, &call->conn->listeners);
     return ML_ANSWERED;
 }
 
 ml_ended ml_methods_unlisten(ml_call *call, const ml_params *params)
 {
-    int64_t id = 0;
-    if (ml_params_int(params, "subscription", 1, INT64_MAX, &id, NULL, &call->why)) return ML_REFUSED;
-    for (ml_listener **at = &call->conn->listeners; *at != NULL; at = &(*at)->conn_next) {
-        ml_listener *of = *at;
-        if (of->id != (uint64_t)id) continue;
-        uint64_t missed = of->missed;
-        *at = of->conn_next;
-        free_listener(of);
-        ml_buf *out = ml_dispatch_answer(call->conn, call->msgid);
-        ml_pack_map(out, 1);
-        ml_pack_text(out, "missed");
-        ml_pack_int(out, (int64_t)missed);
-        return ML_ANSWERED;
-    }
-    ml_error_set(&call->why, ML_NOT_FOUND, "this connection has no listener %" PRId64, id);
-    return ML_REFUSED;
+    listener *of = (listener *)ml_follow_find(call, params, call->conn->listeners, "listener");
+    if (of == NULL) return ML_REFUSED;
+    uint64_t missed = of->missed;
+    free_listener(of);
+    ml_buf *out = ml_dispatch_answer(call->conn, call->msgid);
+    ml_pack_map(out, 1);
+    ml_pack_text(out, "missed");
+    ml_pack_int(out, (int64_t)missed);
+    return ML_ANSWERED;
 }
 
 /* ---- delivery --------------------------------------------------------------------------------------- */
@@ -231,54 +252,71 @@ typedef struct telling {
     uint64_t listeners;
 } telling;
 
-static void tell_gap(ml_listener *of)
+static void tell_gap(listener *of)
 {
     if (of->missed == of->missed_told) return;
-    ml_buf *out = ml_dispatch_push(of->conn, "gap");
+    ml_buf *out = ml_dispatch_push(of->link.conn, "gap");
     ml_pack_map(out, 2);
     ml_pack_text(out, "subscription");
-    ml_pack_int(out, (int64_t)of->id);
+    ml_pack_int(out, (int64_t)of->link.id);
     ml_pack_text(out, "missed");
     ml_pack_int(out, (int64_t)(of->missed - of->missed_told));
     of->missed_told = of->missed;
 }
 
-static void hand_over(ml_listener *of, ml_bytes body, uint32_t entries)
+static void hand_over(listener *of, ml_bytes body, uint32_t entries)
 {
     tell_gap(of);
-    ml_buf *out = ml_dispatch_push(of->conn, "signal");
+    ml_buf *out = ml_dispatch_push(of->link.conn, "signal");
     ml_pack_map(out, entries + 1);
     ml_pack_text(out, "subscription");
-    ml_pack_int(out, (int64_t)of->id);
+    ml_pack_int(out, (int64_t)of->link.id);
     ml_buf_add(out, body.data, body.size);
 }
 
-/* The first byte of a waiting body says how many entries it has. */
-static void wait_in_ring(ml_listener *of, const telling *t)
+static bool is_full(const listener *of, const telling *t)
 {
-    if (of->ring == NULL) of->ring = calloc(of->size, sizeof *of->ring);
-    bool full = of->count == of->size || of->ring == NULL;
-    if (full) {
-        of->missed++;
-        if (of->policy == DROP_NEW || of->ring == NULL) return;
-        of->first = (of->first + 1) % of->size;
-        of->count--;
-    }
-    ml_buf *body = &of->ring[(of->first + of->count) % of->size].body;
-    ml_buf_clear(body);
-    ml_buf_byte(body, (uint8_t)t->entries);
-    ml_buf_add(body, t->body.data, t->body.size);
-    if (body->failed) of->missed++;
-    else of->count++;
+    return of->count == of->size || of->bytes + t->body.size > SIGNALS_BYTES_MAX ||
+           of->link.conn->server->buffered > BUFFERS_MAX;
 }
 
-static void deliver(ml_listener *list, telling *t)
+/* Makes room, by the policy; false if there is none. */
+static bool make_room(listener *of, const telling *t)
 {
-    for (ml_listener *of = list, *next; of != NULL; of = next) {
+    if (of->ring == NULL) of->ring = calloc(of->size, sizeof *of->ring);
+    if (of->ring == NULL) return false;
+    while (of->policy == DROP_OLD && of->count > 0 && is_full(of, t)) {
+        drop_first(of);
+        of->missed++;
+    }
+    return !is_full(of, t);
+}
+
+/* The first byte of a waiting body says how many entries it has. */
+static void wait_in_ring(listener *of, const telling *t)
+{
+    ml_buf body = {0};
+    if (make_room(of, t)) {
+        ml_buf_byte(&body, (uint8_t)t->entries);
+        ml_buf_add(&body, t->body.data, t->body.size);
+    }
+    if (body.size == 0 || body.failed) {
+        ml_buf_free(&body);
+        of->missed++;
+        of->link.conn->overrun |= of->policy == DISCONNECT; /* closed within a second */
+        return;
+    }
+    of->ring[(of->first + of->count++) % of->size].body = body;
+    of->bytes += body.capacity;
+    of->link.conn->server->buffered += body.capacity;
+}
+
+static void deliver(listener *list, telling *t)
+{
+    for (listener *of = list, *next; of != NULL; of = next) {
         next = of->next;
         t->listeners++;
-        if (of->count == 0 && !ml_conn_congested(of->conn)) hand_over(of, ml_buf_view(&t->body), t->entries);
-        else if (of->policy == DISCONNECT && of->count == of->size) of->missed++; /* closed at the end of the turn */
+        if (of->count == 0 && !ml_conn_congested(of->link.conn)) hand_over(of, ml_buf_view(&t->body), t->entries);
         else wait_in_ring(of, t);
     }
 }
@@ -297,12 +335,12 @@ static void match(const node *at, const ml_bytes *tokens, size_t count, telling 
 
 void ml_signals_drain(ml_conn *conn)
 {
-    for (ml_listener *of = conn->listeners; of != NULL; of = of->conn_next) {
+    for (ml_follower *at = conn->listeners; at != NULL; at = at->next) {
+        listener *of = (listener *)at;
         while (of->count > 0 && !ml_conn_congested(conn)) {
             const ml_buf *body = &of->ring[of->first].body;
             hand_over(of, (ml_bytes){body->data + 1, body->size - 1}, body->data[0]);
-            of->first = (of->first + 1) % of->size;
-            of->count--;
+            drop_first(of);
         }
         bool over = of->policy == DISCONNECT && of->missed > 0;
         if (!over) continue;

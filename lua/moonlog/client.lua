@@ -172,7 +172,8 @@ function connection:call(method, params)
   repeat
     message, why = receive(self, deadline)
     if not message then return nil, why end
-  until message[1] == 1 and message[2] == id
+    -- A refusal with the id 0 is of the connection, or of what could not be read.
+  until message[1] == 1 and (message[2] == id or message[2] == 0)
   if not rawequal(message[3], null) then return nil, message[3][2] end
   return message[4]
 end
