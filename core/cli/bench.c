@@ -1,6 +1,7 @@
-/* bench.c -- `moonlog bench`: what this machine and disk give.
+/* bench.c -- `moonlog bench`: what this machine and disk give, or a daemon.
  *
- * Works in a directory of its own, which is removed at the end, also after an interrupt.
+ * Without --connect it works in a directory of its own, which is removed at the end, also after
+ * an interrupt.
  */
 #include <errno.h>
 #include <ftw.h>
@@ -39,7 +40,8 @@ const char ml_bench_manual[] =
     "  open        opening a clean store, its files in memory or not\n"
     "  scan        reading everything\n"
     "  load100     reading streams of 100 events, one at random after the other\n"
-    "  load10      the same with streams of 10\n\n"
+    "  load10      the same with streams of 10\n"
+    "  rules       folding states, deciding commands, upcasting, loading 20 rule files\n\n"
     "A figure's name is its workload and what sets it apart:\n\n"
     "  append.disk.100             durability, then events in an append\n"
     "  limit.append.1, .bare.1     the store, and the disk without it\n"
@@ -48,7 +50,24 @@ const char ml_bench_manual[] =
     "  fill, fill.early, .late     of fill-curve\n"
     "  rss.anonymous               memory that is no file's\n"
     "  size.log, .index            its parts\n"
+    "  rules.fold.account          a handler that does little, an account's, events of 256 bytes\n"
+    "  rules.upcast.table          one step, as a table or a function\n"
     "  open.cold, .warm            files not in memory, in memory\n\n"
+    "With --connect it measures a daemon, or with redis:HOST:PORT a Redis, through its socket.\n"
+    "It writes there, and nothing is ever deleted: give it one on an empty directory (and its\n"
+    "address here; that of MOONLOG_CONNECT is not taken). These are its workloads, each after\n"
+    "half a second of warming up:\n\n"
+    "  append      one event and wait, 1, 64 and 256 clients; 100 in an append; 100 in flight\n"
+    "  expected    the same with an expected revision, 64 clients\n"
+    "  scan        reading everything, in pages of 1000\n"
+    "  load        streams of 100 events, one at random after the other, 16 clients\n"
+    "  live        from publishing to delivery, 1000 events a second\n"
+    "  fanout      events of one stream to 50 subscribers\n"
+    "  signal      signals to 10 listeners; to one, 100000 a second\n\n"
+    "Appends are durable but for those 100 in flight and of fanout (os). server_us and client_us\n"
+    "are the CPU time that each event, stream or delivery took; the server's is blank if it runs\n"
+    "elsewhere. `count` is all that was stored, read or delivered, warming up included; what was\n"
+    "stored was held against what the server says it has.\n\n"
     "`value` is in `unit`, the median of the rounds. p50_us, p99_us and p999_us are\n"
     "microseconds that 50, 99 and 99.9 of 100 operations did not exceed; they are blank\n"
     "where nothing was timed one by one.";
@@ -192,22 +211,41 @@ static ml_field time_field(const char *name, const ml_figure *figure, double par
     return ML_NUMBER(name, rounded(ml_bench_stats_quantile(&figure->times, part) / 1000));
 }
 
-static int show_figures(const ml_bench *bench)
+/* The same for a CPU time. */
+static ml_field cost_field(const char *name, const double *values, size_t count)
 {
+    double median = ml_bench_stats_median(values, count);
+    return ML_NUMBER(name, nearbyint(median * 1000) / 1000);
+}
+
+static void add_costs(ml_field *fields, const ml_figure *figure, const ml_cost *cost)
+{
+    fields[0] = cost->has_server ? cost_field("server_us", cost->server_us, figure->count)
+                                 : ML_VALUE("server_us", ML_STR("\xc0"));
+    fields[1] = cost_field("client_us", cost->client_us, figure->count);
+    fields[2] = ML_NATURAL("count", cost->count);
+}
+
+/* `costs`: of each figure, or NULL. */
+static int show_figures(const ml_bench *bench, const ml_cost *costs)
+{
+    enum { COMMON = 7, COSTS = 3 };
     ml_show show;
     ml_show_begin(&show, bench->cli, true);
     for (size_t n = 0; n < bench->figure_count; n++) {
         const ml_figure *figure = &bench->figures[n];
-        ml_field fields[] = {
+        double value = ml_bench_stats_median(figure->values, figure->count);
+        ml_field fields[COMMON + COSTS] = {
             ML_TEXT("name", ml_cli_text(figure->name)),
-            ML_NATURAL("value", (uint64_t)(ml_bench_stats_median(figure) + 0.5)),
+            ML_NATURAL("value", (uint64_t)(value + 0.5)),
             ML_TEXT("unit", ml_cli_text(figure->unit)),
             time_field("p50_us", figure, 0.5),
             time_field("p99_us", figure, 0.99),
             time_field("p999_us", figure, 0.999),
             ML_TEXT("note", ml_cli_text(figure->note)),
         };
-        if (!ml_show_record(&show, fields, sizeof fields / sizeof *fields)) break;
+        if (costs != NULL) add_costs(fields + COMMON, figure, &costs[n]);
+        if (!ml_show_record(&show, fields, costs != NULL ? COMMON + COSTS : COMMON)) break;
     }
     return ml_show_end(&show, ML_EXIT_OK);
 }
@@ -223,7 +261,22 @@ static int run(ml_bench *bench, int argc, char **argv)
     if (ml_options_has(bench->cli, "keep")) fprintf(stderr, "moonlog: kept %s\n", bench->dir);
     else remove_tree(bench->dir);
     if (code == ML_END) return ML_EXIT_INTERRUPTED;
-    return code == ML_OK ? show_figures(bench) : ml_cli_fail(bench->cli, code, bench->why.sentence);
+    return code == ML_OK ? show_figures(bench, NULL)
+                         : ml_cli_fail(bench->cli, code, bench->why.sentence);
+}
+
+static int run_connected(ml_bench *bench, int argc, char **argv)
+{
+    int status = ML_EXIT_OK;
+    ml_cost *costs = calloc(ML_BENCH_FIGURES_MAX, sizeof *costs);
+    if (costs == NULL) return ml_cli_fail(bench->cli, ML_NO_MEMORY, "no memory for figures");
+    ml_cli_defer_interrupt();
+    ml_code code = ml_bench_net_run(bench, argc, argv, costs, &status);
+    if (code == ML_END) status = ML_EXIT_INTERRUPTED;
+    else if (code == ML_OK) status = show_figures(bench, costs);
+    else if (status == ML_EXIT_OK) status = ml_cli_fail(bench->cli, code, bench->why.sentence);
+    free(costs);
+    return status;
 }
 
 /* ---- the command line --------------------------------------------------------------- */
@@ -239,21 +292,45 @@ static bool read_seconds(const ml_cli *cli, double *seconds)
     return false;
 }
 
-static bool check_words(const ml_cli *cli, int argc, char **argv)
+static bool refuse_word(const ml_cli *cli, const char *word, const char *const *names, size_t count)
 {
-    const char *names[WORKLOADS];
-    for (size_t n = 0; n < WORKLOADS; n++) names[n] = workloads[n].name;
+    const char *near = ml_verbs_nearest(word, names, count);
+    ml_buf list = {0};
+    for (size_t n = 0; n < count; n++)
+        ml_buf_print(&list, "%s%s", n == 0 ? "" : n + 1 < count ? ", " : " and ", names[n]);
+    if (near != NULL)
+        ml_cli_usage(cli, "bench does not know '%.512s'; did you mean %s?", word, near);
+    else
+        ml_cli_usage(cli, "bench%s does not know '%.512s'; it has %.*s",
+                     names == ml_bench_net_words ? " --connect" : "", word, (int)list.size,
+                     (const char *)list.data);
+    ml_buf_free(&list);
+    return false;
+}
+
+static bool check_words(const ml_cli *cli, bool connected, int argc, char **argv)
+{
+    const char *own[WORKLOADS];
+    for (size_t n = 0; n < WORKLOADS; n++) own[n] = workloads[n].name;
+    const char *const *names = connected ? ml_bench_net_words : own;
+    size_t count = connected ? 0 : WORKLOADS;
+    while (connected && names[count] != NULL) count++;
     for (int i = 1; i < argc; i++) {
-        bool known = false;
-        for (size_t n = 0; n < WORKLOADS; n++) known = known || strcmp(argv[i], names[n]) == 0;
-        if (known) continue;
-        const char *near = ml_verbs_nearest(argv[i], names, WORKLOADS);
-        if (near != NULL)
-            ml_cli_usage(cli, "bench does not know '%.512s'; did you mean %s?", argv[i], near);
-        else
-            ml_cli_usage(cli,
-                         "bench does not know '%.512s'; it has append, limit, condition, import, "
-                         "tag, fill-curve, rss, size, open, scan, load100 and load10", argv[i]);
+        bool known = connected && ml_bench_net_known(argv[i]);
+        for (size_t n = 0; n < count; n++) known = known || strcmp(argv[i], names[n]) == 0;
+        if (!known) return refuse_word(cli, argv[i], names, count);
+    }
+    return true;
+}
+
+/* What only makes sense for a directory. */
+static bool check_options(const ml_cli *cli, bool connected)
+{
+    static const char *const names[] = {"streams", "dir", "keep"};
+    for (size_t n = 0; connected && n < sizeof names / sizeof *names; n++) {
+        if (!ml_options_has(cli, names[n])) continue;
+        ml_cli_usage(cli, "--%s is for a bench on a directory; leave it out, or --connect",
+                     names[n]);
         return false;
     }
     return true;
@@ -284,7 +361,11 @@ int ml_bench_run(const ml_cli *cli, int argc, char **argv)
     if (bench == NULL) return ml_cli_fail(cli, ML_NO_MEMORY, "no memory for figures");
     bench->cli = cli;
     int status = ML_EXIT_USAGE;
-    if (check_words(cli, argc, argv) && read_options(bench)) status = run(bench, argc, argv);
+    /* MOONLOG_CONNECT alone is not enough: what is measured there is also written to. */
+    bool connected = ml_options_has(cli, "connect");
+    if (check_words(cli, connected, argc, argv) && check_options(cli, connected) &&
+        read_options(bench))
+        status = connected ? run_connected(bench, argc, argv) : run(bench, argc, argv);
     free(bench->pool);
     free(bench);
     return status;

@@ -5,9 +5,11 @@
  *     bench_data.c    events of a chosen size, in streams that lie as real ones do
  *     bench_append.c  append, limit, condition        bench_read.c   scan, load, tag
  *     bench_store.c   whole stores: filling, memory, size, opening, importing
+ *     bench_rules.c   rules: folding, deciding, upcasting, loading
+ *     bench_net.h     a daemon instead, with --connect
  *
- * Everything is measured through moonlog.h, so that the figures are what a program that
- * links the library gets.
+ * But for the last two, everything is measured through moonlog.h, so that the figures are what a
+ * program that links the library gets.
  *
  * Floor    cli, private to bench*.c.
  * Threads  one; a data set is written in a child process, whose memory is then its own.
@@ -51,6 +53,13 @@ typedef struct ml_figure {
     bool timed;
     ml_times times;
 } ml_figure;
+
+/* What each event of a figure cost; beside the figures of `--connect`. */
+typedef struct ml_cost {
+    double server_us[ML_BENCH_ROUNDS_MAX], client_us[ML_BENCH_ROUNDS_MAX]; /* CPU time */
+    bool has_server; /* its clock could be read */
+    uint64_t count;  /* events stored, read or delivered, all in all */
+} ml_cost;
 
 /* Where events of a data set lie; all sets spread a stream's events over the whole log. */
 typedef enum ml_set {
@@ -103,7 +112,7 @@ ml_figure *ml_bench_stats_value(ml_bench *bench, const char *name, const char *u
 ml_figure *ml_bench_stats_rate(ml_bench *bench, const char *name, const char *unit,
                                const ml_timer *timer, uint64_t each);
 double ml_bench_stats_per_second(uint64_t count, uint64_t ns);
-double ml_bench_stats_median(const ml_figure *figure);
+double ml_bench_stats_median(const double *values, size_t count);
 
 /* ---- bench_data.c ------------------------------------------------------------------- */
 
@@ -156,5 +165,16 @@ ML_MUST_USE ml_code ml_bench_store_rss(ml_bench *bench);
 ML_MUST_USE ml_code ml_bench_store_size(ml_bench *bench);
 ML_MUST_USE ml_code ml_bench_store_open(ml_bench *bench);
 ML_MUST_USE ml_code ml_bench_store_import(ml_bench *bench);
+
+/* ---- a server, in bench_net.c -------------------------------------------------------- */
+
+/* Runs the workloads named in argv, or all, against cli->connect. If it could not be reached,
+ * that was said and *status is the exit status; else *status is 0. `costs` has a place for each
+ * figure. */
+ML_MUST_USE ml_code ml_bench_net_run(ml_bench *bench, int argc, char **argv, ml_cost *costs,
+                                     int *status);
+extern const char *const ml_bench_net_words[]; /* what workloads go by; ends with NULL */
+/* Is it one of these words, or a figure's name? */
+bool ml_bench_net_known(const char *text);
 
 #endif

@@ -124,12 +124,11 @@ static int by_value(const void *a, const void *b)
     return *x < *y ? -1 : *x > *y;
 }
 
-double ml_bench_stats_median(const ml_figure *figure)
+double ml_bench_stats_median(const double *values, size_t count)
 {
     double sorted[ML_BENCH_ROUNDS_MAX];
-    size_t count = figure->count;
     ML_ASSERT(count > 0);
-    memcpy(sorted, figure->values, count * sizeof *sorted);
+    memcpy(sorted, values, count * sizeof *sorted);
     qsort(sorted, count, sizeof *sorted, by_value);
     return (sorted[(count - 1) / 2] + sorted[count / 2]) / 2;
 }
