@@ -59,6 +59,23 @@ describe("cli: config", function()
     assert.same({ "tcp:127.0.0.1:2", "tcp:127.0.0.1:3" }, lines[2].value)
   end)
 
+  it("takes numbers, and only numbers, for connections", function()
+    local said = show "return { connections = 10000, connections_per_address = '7' }"
+    assert.same({ key = "connections", value = "10000", from = "file" }, said.connections)
+    assert.equal("7", said.connections_per_address.value)
+    assert.equal(json.null, show().connections.value)
+    refused("BAD_REQUEST", "connections is a number from 1 to 1000000, and not '0'",
+      "return { connections = 0 }")
+    refused("BAD_REQUEST", "and not '1e3'", "return { connections = '1e3' }")
+    refused("BAD_REQUEST", "connections is one number, and not a list",
+      "return { connections = { '1' } }")
+    refused("SCRIPT_ERROR", "'connections' is a number, and no string, whole number or",
+      "return { connections = 1.5 }")
+    local _, err, status = program.run { "config", "show", "--connections", "-1" }
+    assert.equal(2, status)
+    assert.truthy(err:find("--connections: connections is a number from 1", 1, true), err)
+  end)
+
   it("takes a single string for a list", function()
     assert.same({ "tcp:127.0.0.1:9" }, show('return { listen = "tcp:127.0.0.1:9" }').listen.value)
   end)
@@ -71,12 +88,13 @@ describe("cli: config", function()
 
   it("names what is wrong", function()
     refused("BAD_REQUEST", "unknown key 'lisen'; did you mean listen?", 'return { lisen = "x" }')
-    refused("BAD_REQUEST", "unknown key 'colour'; those there are: data", 'return { colour = "x" }')
+    refused("BAD_REQUEST", "unknown key 'colour'; `moonlog help serve`", 'return { colour = "x" }')
     refused("BAD_REQUEST", "data is one string", 'return { data = { "x" } }')
     refused("BAD_REQUEST", "tcp:here is no address", 'return { listen = { "tcp:here" } }')
     refused("BAD_REQUEST", "messages is text or json", 'return { messages = "loud" }')
     refused("NOT_FOUND", "/nowhere/token", 'return { token_file = "/nowhere/token" }', 3)
-    refused("SCRIPT_ERROR", "'data' is a number", "return { data = 7 }")
+    refused("BAD_REQUEST", "data is a string, and not a number", "return { data = 7 }")
+    refused("SCRIPT_ERROR", "'data' is a boolean", "return { data = true }")
     refused("SCRIPT_ERROR", "'listen' holds a boolean", "return { listen = { true } }")
     refused("SCRIPT_ERROR", "'listen' is no list", 'return { listen = { x = "y" } }')
     refused("SCRIPT_ERROR", "a key is a number", 'return { "x" }')

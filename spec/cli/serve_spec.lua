@@ -99,6 +99,60 @@ describe("cli: serve", function()
   end)
 end)
 
+describe("cli: the daemon's messages", function()
+  local function wait_for(path, text)
+    local deadline = os.time() + 20
+    repeat
+      assert(os.time() < deadline, "not said: " .. text)
+      local said = exists(path) and program.slurp(path) or ""
+    until said:find(text, 1, true)
+  end
+
+  it("go to a file, which SIGHUP opens again", function()
+    local dir = tmpdir.new()
+    local file = dir .. "/messages"
+    local server = daemon.start(nil, { "--messages-file", file })
+    assert.equal("-rw-r-----\n", (program.shell("stat -c %A " .. file)))
+    assert(os.rename(file, file .. ".1"))
+    server:signal "HUP"
+    wait_for(file, "hangup: messages go on")
+    assert.is_nil(program.slurp(file .. ".1"):find("hangup", 1, true))
+    assert.equal(0, (server:stop()))
+    wait_for(file, "stopping: ")
+    assert.equal("", server:said())
+    server = daemon.start(nil, { "--messages-file", file }) -- goes on behind what is there
+    assert.equal(0, (server:stop()))
+    local _, stops = program.slurp(file):gsub("stopping: ", "")
+    assert.equal(2, stops)
+  end)
+
+  it("go on where they went if the file cannot be opened again", function()
+    local dir = tmpdir.new() .. "/messages"
+    program.shell("mkdir " .. dir)
+    local server = daemon.start(nil, { "--messages-file", dir .. "/now" })
+    assert(os.rename(dir, dir .. ".1"))
+    server:signal "HUP"
+    wait_for(dir .. ".1/now", "hangup: messages go on here: ")
+    assert.equal(0, (server:stop()))
+    wait_for(dir .. ".1/now", "stopping: ")
+  end)
+
+  it("go on on stderr without one", function()
+    local server = daemon.start(nil, { "--messages", "json" })
+    server:signal "HUP"
+    wait_for(server.err, "hangup: messages go on")
+    assert.equal(0, (server:stop()))
+    assert.equal(2, #json.lines(server:said()))
+  end)
+
+  it("have a file that can be opened, or nothing begins", function()
+    local words = { "--messages-file", "/nowhere/x" }
+    local err, status = daemon.refused(tmpdir.new() .. "/store", words)
+    assert.equal(3, status)
+    assert.truthy(err:match "^moonlog: NOT_FOUND: ", err)
+  end)
+end)
+
 describe("cli: a daemon on TCP", function()
   it("needs no token on loopback", function()
     local server = daemon.start_tcp()

@@ -83,15 +83,27 @@ describe("the list of planted bugs", function()
       assert.is_nil(names[bug.name])
       names[bug.name] = true
     end
-    assert.is_true(#bugs >= 30)
+    assert.is_true(#bugs >= 100)
   end)
 
   it("fits the source: each place is there exactly once", function()
+    local function is_once(file, from, name)
+      local text = program.slurp(file)
+      local first, last = text:find(from, 1, true)
+      assert.is_truthy(first, name)
+      assert.is_nil(text:find(from, last + 1, true), name)
+    end
     for _, bug in ipairs(bugs) do
-      local text = program.slurp(bug.file)
-      local first, last = text:find(bug.from, 1, true)
-      assert.is_truthy(first, bug.name)
-      assert.is_nil(text:find(bug.from, last + 1, true), bug.name)
+      is_once(bug.file, bug.from, bug.name)
+      for _, pair in ipairs(bug.also or {}) do is_once(bug.file, pair[1], bug.name) end
+      if bug.file2 then is_once(bug.file2, bug.from2, bug.name) end
+    end
+  end)
+
+  it("names specs that are there", function()
+    for _, bug in ipairs(bugs) do
+      local spec = bug.killed_by:match "^spec/%S+"
+      if spec then assert.is_truthy(program.slurp(spec)) end
     end
   end)
 end)

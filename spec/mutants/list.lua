@@ -2,7 +2,8 @@
 --
 -- luacheck: ignore 631 (source lines are quoted whole)
 -- `from` stands exactly once in `file` and is replaced by `to`; a bug of two places has
--- `also` = { { from, to }, … } in the same file. `killed_by` are words for the crash program.
+-- `also` = { { from, to }, … } in the same file. `killed_by` are words for the crash program, or
+-- a spec.
 -- The comment over a group says what would happen to somebody.
 
 local bugs = {}
@@ -272,5 +273,8 @@ bug { name = "a condition does not see what is staged", file = "core/store/admit
   from = "ml_finder_first(store, proposal->condition, from, store->next - 1,",
   to = "ml_finder_first(store, proposal->condition, from, ml_log_position(store->log),",
   killed_by = "simulate --workload pipeline --states 20000" }
+
+-- The daemon has a list of its own.
+for _, one in ipairs(dofile "spec/mutants/server.lua") do bug(one) end
 
 return bugs

@@ -3,11 +3,13 @@
 --     lua5.4 spec/mutants/run.lua [name]      all of list.lua, or those whose name holds this
 --
 -- The tree is copied once per job, so that each bug costs one compilation and one link; the
--- trial that is named must fail, and must pass before any bug is planted.
+-- trial that is named must fail. A spec must pass before any bug is planted. With SHORT=1 in the
+-- environment, a sample: every seventh bug.
 local bugs = dofile "spec/mutants/list.lua"
 
 local JOBS = 2
 local SECONDS_MAX = 120
+local SAMPLE = os.getenv "SHORT" and 7 or 1
 
 local function run(command)
   local pipe = assert(io.popen(command .. " 2>&1"))
@@ -53,12 +55,25 @@ local function plant(tree, bug)
   return kept
 end
 
-local function build(tree)
-  return run(("make -s -C %s OUT=%s/out %s/out/crash"):format(tree, tree, tree))
+--- A bug of the daemon is noticed by a spec, one of the store by the crash program.
+local function is_for_spec(bug) return bug.killed_by:find "^spec/" ~= nil end
+
+local function build(tree, for_spec)
+  local targets = for_spec and "out/moonlog out/moonlog.so" or "out/crash"
+  return run(("make -s -C %s OUT=out %s"):format(tree, targets))
 end
 
-local function trial(tree, words)
-  return run(("timeout %d %s/out/crash %s"):format(SECONDS_MAX, tree, words))
+local function trial(tree, bug)
+  local command = is_for_spec(bug)
+    and 'MOONLOG_BUILD=out timeout -k 5 %d lua5.4 "$(command -v busted)" --no-keep-going %s'
+    or "timeout %d out/crash %s"
+  return run(("cd %s && " .. command):format(tree, SECONDS_MAX, bug.killed_by))
+end
+
+--- The line that says what failed.
+local function verdict_of(text, status)
+  return text:match "FAILED[^\n]*" or text:match "\n%a+ %-> [^\n]*\n([^\n]*)"
+    or text:match "[^\n]+" or "status " .. status
 end
 
 --- Gives "killed", or what else became of the bug, and a word on how.
@@ -66,30 +81,51 @@ local function try(tree, bug)
   local kept, why = plant(tree, bug)
   local verdict, how = "stale", why
   if not why then
-    local text, status = build(tree)
+    local text, status = build(tree, is_for_spec(bug))
     if status ~= 0 then
       verdict, how = "does not compile", text:match "[^\n]*error[^\n]*" or text
     else
-      text, status = trial(tree, bug.killed_by)
+      text, status = trial(tree, bug)
       verdict = status == 0 and "SURVIVED" or "killed"
-      how = text:match "FAILED[^\n]*" or text:match "[^\n]+" or "status " .. status
+      how = verdict_of(text, status)
     end
   end
   for path, text in pairs(kept) do write_file(path, text) end
   return verdict, how
 end
 
---- One job: every JOBS-th bug, a line each.
-local function work(job, wanted)
+local function is_wanted(n, bug, wanted)
+  return bug.name:find(wanted, 1, true) ~= nil and n % SAMPLE == 0
+end
+
+--- A tree of its own; gives the directory.
+local function copy_tree()
   local pipe = assert(io.popen "mktemp -d")
   local tree = pipe:read "l"
   pipe:close()
-  run(("mkdir %s/spec && cp -r core Makefile %s && cp -r spec/crash %s/spec")
-    :format(tree, tree, tree))
-  local text, status = build(tree)
+  local text, status = run("cp -r core examples lua spec Makefile .busted " .. tree)
   assert(status == 0, text)
+  return tree
+end
+
+--- Builds what this bug is tried with, once. A spec must pass when nothing is broken.
+local function prepare(tree, bug, done)
+  local for_spec = is_for_spec(bug)
+  local what = for_spec and bug.killed_by or "crash"
+  if done[what] then return end
+  local text, status = build(tree, for_spec)
+  if status == 0 and for_spec then text, status = trial(tree, bug) end
+  assert(status == 0, text)
+  done[what] = true
+end
+
+--- One job: every JOBS-th bug, a line each.
+local function work(job, wanted)
+  local tree, done, count = copy_tree(), {}, 0
   for n, bug in ipairs(bugs) do
-    if n % JOBS == job and bug.name:find(wanted, 1, true) then
+    count = is_wanted(n, bug, wanted) and count + 1 or count
+    if is_wanted(n, bug, wanted) and count % JOBS == job then
+      prepare(tree, bug, done)
       local began = os.time()
       local verdict, how = try(tree, bug)
       how = how:gsub("[\t\n]", " ")
@@ -101,7 +137,8 @@ local function work(job, wanted)
 end
 
 local function show(bug, verdict, seconds, how)
-  print(("%-9s %-75s crash %s (%ss)"):format(verdict, bug.name, bug.killed_by, seconds))
+  local by = is_for_spec(bug) and bug.killed_by or "crash " .. bug.killed_by
+  print(("%-9s %-75s %s (%ss)"):format(verdict, bug.name, by, seconds))
   if verdict ~= "killed" or os.getenv "V" then print("          " .. how:sub(1, 240)) end
 end
 
@@ -119,7 +156,7 @@ local function main(wanted)
     job:close()
   end
   for n, bug in ipairs(bugs) do
-    if bug.name:find(wanted, 1, true) then
+    if is_wanted(n, bug, wanted) then
       local result = results[n] or { "no result", "?", "" }
       show(bug, table.unpack(result))
       count = count + 1

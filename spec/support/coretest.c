@@ -9,6 +9,7 @@ static const luaL_Reg rooms[] = {
     {"log", luaopen_coretest_log},
     {"index", luaopen_coretest_index},
     {"store", luaopen_coretest_store},
+    {"socket", luaopen_coretest_socket},
     {NULL, NULL},
 };
 

@@ -18,6 +18,7 @@ int luaopen_coretest_disk(lua_State *L);
 int luaopen_coretest_log(lua_State *L);
 int luaopen_coretest_index(lua_State *L);
 int luaopen_coretest_store(lua_State *L);
+int luaopen_coretest_socket(lua_State *L);
 
 /* Pushes nil and "CODE: sentence"; gives 2. */
 int ml_coretest_refuse(lua_State *L, const ml_error *why);

@@ -1,7 +1,9 @@
 --- A running `moonlog serve`, for specs: started, waited for, stopped in order.
 -- What `start` gives has the fields `dir`, `socket`, `uri`, `pid` and `ready` (the line it
 -- printed), with `start_tcp` also `tcp` and `port`; every function here is a method of it, too.
+-- Whoever starts one waits for its end; what a failing spec leaves behind, running.lua kills.
 local program = require "spec.support.program"
+local running = require "spec.support.running"
 local tmpdir = require "spec.support.tmpdir"
 
 local daemon = {}
@@ -11,7 +13,10 @@ local meta = { __index = daemon }
 function daemon.spawn(words)
   local err = tmpdir.new() .. "/err"
   local out = assert(io.popen(("echo $$; exec %s 2>%s"):format(program.command(words), err), "r"))
-  return setmetatable({ out = out, err = err, pid = out:read "l" }, meta)
+  local self = setmetatable({ out = out, err = err, pid = out:read "l" }, meta)
+  self.words = table.concat(words, " ")
+  running.add(self)
+  return self
 end
 
 local function serve(dir, words)
@@ -30,7 +35,9 @@ end
 -- @tparam ?table words further options
 function daemon.start(dir, words)
   local self = serve(dir or tmpdir.new() .. "/store", words)
-  return self.ready and self or error(self:said(), 2)
+  if self.ready then return self end
+  self:wait()
+  error(self:said(), 2)
 end
 
 --- Starts a daemon that must refuse to.
@@ -42,21 +49,12 @@ function daemon.refused(dir, words)
   return self:said(), (self:wait())
 end
 
---- Starts a daemon that also listens on a TCP port which was free.
+--- Starts a daemon that also listens on a TCP port, one that was free.
 function daemon.start_tcp(dir, words)
-  for _ = 1, 20 do
-    local port = math.random(20000, 60000)
-    local all = { "--listen", "tcp:127.0.0.1:" .. port, table.unpack(words or {}) }
-    local self = serve(dir or tmpdir.new() .. "/store", all)
-    if self.ready then
-      self.port, self.tcp = port, "tcp:127.0.0.1:" .. port
-      return self
-    end
-    local said = self:said()
-    self:wait()
-    if not said:find("address already in use", 1, true) then error(said, 2) end
-  end
-  error("no TCP port is free", 2)
+  local self = daemon.start(dir, { "--listen", "tcp:127.0.0.1:0", table.unpack(words or {}) })
+  self.tcp = self.ready:match " (tcp:%S+)"
+  self.port = math.tointeger(tonumber(self.tcp:match "(%d+)$"))
+  return self
 end
 
 --- Sends a signal: "INT", "STOP", …
@@ -71,12 +69,15 @@ function daemon.line(self) return self.out:read "l" end
 function daemon.wait(self)
   local rest = self.out:read "a"
   local _, _, status = self.out:close()
+  running.remove(self)
   return status, rest
 end
 
---- Sends SIGTERM, or another signal, and waits for the end.
+--- Sends SIGTERM, or another signal, and waits for the end. One that SIGSTOP has stopped goes on
+-- to its end.
 function daemon.stop(self, name)
   daemon.signal(self, name or "TERM")
+  daemon.signal(self, "CONT")
   return daemon.wait(self)
 end
 

@@ -1,0 +1,368 @@
+--- Planted bugs of the daemon, each noticed by a spec; the form is told in list.lua.
+-- The comment over a group says what would happen to somebody.
+--
+-- luacheck: ignore 631 (source lines are quoted whole)
+local bugs = {}
+local function bug(one) bugs[#bugs + 1] = one end
+
+local PUSH, SIGNALS = "spec/server/push_spec.lua", "spec/server/signals_spec.lua"
+local READ, APPEND = "spec/server/methods_read_spec.lua", "spec/server/methods_append_spec.lua"
+local DISPATCH, SERVER = "spec/server/dispatch_spec.lua", "spec/server/server_spec.lua"
+local DOCUMENT = "spec/server/document_spec.lua"
+
+-- A subscriber misses events, gets some twice, or more than it can take. ------------------------
+
+bug { name = "credit is never used up", file = "core/server/push.c",
+  from = "if (of->bounded) of->credit -= count;",
+  to = "",
+  killed_by = PUSH }
+
+bug { name = "granted credit replaces what is left", file = "core/server/push.c",
+  from = "? UINT64_MAX : of->credit + (uint64_t)events;",
+  to = "? UINT64_MAX : (uint64_t)events;",
+  killed_by = PUSH }
+
+bug { name = "granted credit wakes nobody", file = "core/server/push.c",
+  from = "    of->looked_at = UINT64_MAX;\n    call->server->more = true;",
+  to = "",
+  killed_by = PUSH }
+
+bug { name = "credit bounds who asked for no bound", file = "core/server/push.c",
+  from = "of->bounded = bounded;",
+  to = "of->bounded = bounded || true;",
+  killed_by = PUSH }
+
+bug { name = "a subscription starts one off", file = "core/server/push.c",
+  from = "*after = (uint64_t)position;",
+  to = "*after = (uint64_t)position + 1;",
+  killed_by = PUSH }
+
+bug { name = "a subscription from the end starts at the start", file = "core/server/push.c",
+  from = "*after = head.position;",
+  to = "*after = 0;",
+  killed_by = PUSH }
+
+bug { name = "the last event of a turn's share is lost", file = "core/server/push.c",
+  from = "        conn->out.data[begin + 2] = (uint8_t)count;",
+  to = "        conn->out.data[begin + 2] = (uint8_t)(count & 0xfe);",
+  killed_by = PUSH }
+
+bug { name = "after unsubscribe events are still pushed", file = "core/server/push.c",
+  from = "    uint64_t position = ml_cursor_position(of->cursor);\n    free_subscription(of);",
+  to = "    uint64_t position = ml_cursor_position(of->cursor);",
+  killed_by = PUSH }
+
+bug { name = "a congested connection is still pushed to", file = "core/server/push.c",
+  from = "if (of->failed || room == 0) return false;\n    if (room > PUSH_BYTES) room = PUSH_BYTES;",
+  to = "if (of->failed) return false;\n    room = PUSH_BYTES;",
+  killed_by = PUSH }
+
+bug { name = "anybody may end anybody's subscription", file = "core/server/follow.c",
+  from = "        if (of->id == (uint64_t)id) return of;",
+  to = "        if (of->id >= 1) return of;",
+  killed_by = PUSH }
+
+bug { name = "a connection may have any number of subscriptions", file = "core/server/follow.c",
+  from = "if (call->conn->subscription_count < SUBSCRIPTIONS_MAX) return ML_OK;",
+  to = "if (call->conn->subscription_count < UINT32_MAX) return ML_OK;",
+  killed_by = PUSH }
+
+bug { name = "a subscription that ended is counted for ever", file = "core/server/follow.c",
+  from = "    of->conn->subscription_count--;\n",
+  to = "",
+  killed_by = PUSH }
+
+bug { name = "system streams leak into all", file = "core/server/selection.c",
+  from = "if (!code) code = ml_params_bool(params, \"system\", &selection->system, why);",
+  to = "if (!code) selection->system = true;",
+  killed_by = PUSH }
+
+bug { name = "the category filter is ignored", file = "core/server/selection.c",
+  from = "if (!code) code = ml_params_str(params, \"category\", &selection->category, why);",
+  to = "",
+  killed_by = READ }
+
+bug { name = "a query's tags are ignored", file = "core/server/selection.c",
+  from = "&items[n].tags, &items[n].tag_count, why);",
+  to = "&items[n].tags, &items[n].tag_count, why), items[n].tag_count = 0;",
+  killed_by = READ }
+
+-- A subscriber believes that it has seen everything, and has not. ---------------------------------
+
+bug { name = "caught_up is told before the head", file = "core/server/push.c",
+  from = "if (at_head && !of->caught_up) {",
+  to = "if (!code || (at_head && !of->caught_up)) {",
+  killed_by = PUSH }
+
+bug { name = "caught_up is told to whoever has no credit left", file = "core/server/push.c",
+  from = "(starved && !code && ml_cursor_position(of->cursor) >= head)",
+  to = "(starved && !code && head > 0)",
+  killed_by = PUSH }
+
+bug { name = "caught_up waits for credit that it does not need", file = "core/server/push.c",
+  from = "code == ML_END || (starved && !code && ml_cursor_position(of->cursor) >= head)",
+  to = "code == ML_END && head < UINT64_MAX",
+  killed_by = PUSH }
+
+bug { name = "caught_up is told once and never again", file = "core/server/push.c",
+  from = "        of->caught_up = false;\n",
+  to = "",
+  killed_by = PUSH }
+
+bug { name = "checkpoints are never told", file = "core/server/push.c",
+  from = "if (ml_cursor_position(of->cursor) > of->told && !of->failed",
+  to = "if (ml_cursor_position(of->cursor) > UINT64_MAX - 1 && !of->failed",
+  killed_by = PUSH }
+
+bug { name = "an event that cannot be read is passed over", file = "core/server/push.c",
+  from = "if (code != ML_OK && code != ML_END) tell_failure(of);",
+  to = "",
+  killed_by = PUSH }
+
+bug { name = "more credit goes on behind an event that could not be read", file = "core/server/push.c",
+  from = "    of->failed = true;\n",
+  to = "",
+  killed_by = PUSH }
+
+bug { name = "events come as maps whatever hello said", file = "core/server/methods_read.c",
+  from = "if (events.size > 0) conn->maps = !array;",
+  to = "if (events.size > 0) conn->maps = true;",
+  killed_by = PUSH }
+
+bug { name = "a push is not what its document says", file = "core/server/push.c",
+  from = "ml_pack_text(out, \"error\");",
+  to = "ml_pack_text(out, \"why\");",
+  killed_by = DOCUMENT }
+
+-- A signal is heard by the wrong ones, or lost without a word. ----------------------------------------
+
+bug { name = "the wildcard * lets two tokens through", file = "core/server/signals.c",
+  from = "if (at->star != NULL) match(at->star, tokens + 1, count - 1, t);",
+  to = "if (at->star != NULL) match(at->star, tokens + 1, count - 1, t);\n    if (at->star != NULL && count > 1) match(at->star, tokens + 2, count - 2, t);",
+  killed_by = SIGNALS }
+
+bug { name = "the wildcard > is content with no token", file = "core/server/signals.c",
+  from = "        deliver(at->here, t);\n",
+  to = "        deliver(at->here, t);\n        deliver(at->rest, t);\n",
+  killed_by = SIGNALS }
+
+bug { name = "a wildcard hides the listeners of the very name", file = "core/server/signals.c",
+  from = "if (named != NULL) match(named, tokens + 1, count - 1, t);",
+  to = "if (named != NULL && at->star == NULL) match(named, tokens + 1, count - 1, t);",
+  killed_by = SIGNALS }
+
+bug { name = "a signal may have wildcards", file = "core/server/signals.c",
+  from = "if (wild && !pattern) return false;",
+  to = "",
+  killed_by = SIGNALS }
+
+bug { name = "NO_LISTENERS is never said", file = "core/server/signals.c",
+  from = "if (!code && reply.size > 0 && t.listeners == 0)",
+  to = "if (!code && reply.size > 0 && t.listeners > UINT32_MAX)",
+  killed_by = SIGNALS }
+
+bug { name = "a request does not carry its reply", file = "core/server/signals.c",
+  from = "telling t = {.entries = reply.size > 0 ? 3 : 2};",
+  to = "telling t = {.entries = 2};",
+  also = { { "    if (reply.size > 0) {\n        ml_pack_text(&t.body, \"reply\");", "    if (t.entries == 3) {\n        ml_pack_text(&t.body, \"reply\");" } },
+  killed_by = SIGNALS }
+
+bug { name = "a gap counts what it has counted before", file = "core/server/signals.c",
+  from = "of->missed_told = of->missed;",
+  to = "of->missed_told = of->missed - 1;",
+  killed_by = SIGNALS }
+
+bug { name = "a gap is never told", file = "core/server/signals.c",
+  from = "    tell_gap(of);\n",
+  to = "    if (entries > 100) tell_gap(of);\n",
+  killed_by = SIGNALS }
+
+bug { name = "drop_new drops the old", file = "core/server/signals.c",
+  from = "*chosen = DROP_NEW;",
+  to = "*chosen = DROP_OLD;",
+  killed_by = SIGNALS }
+
+bug { name = "a slow listener is never disconnected", file = "core/server/signals.c",
+  from = "*chosen = DISCONNECT;",
+  to = "*chosen = DROP_NEW;",
+  killed_by = SIGNALS }
+
+bug { name = "a listener hears on after unlisten", file = "core/server/signals.c",
+  from = "    uint64_t missed = of->missed;\n    free_listener(of);",
+  to = "    uint64_t missed = of->missed;",
+  killed_by = SIGNALS }
+
+-- An append is lost, or its answer is. -----------------------------------------------------------------
+
+bug { name = "an append that found the group full is lost", file = "core/server/conn.c",
+  from = "            conn->held = true;\n",
+  to = "            conn->held = true;\n            used += message.size;\n",
+  killed_by = APPEND }
+
+bug { name = "a held connection is never resumed", file = "core/server/server.c",
+  from = "if (conn->held || (!conn->reading && !conn->closing)) ml_conn_resume(conn);",
+  to = "if (!conn->held && !conn->reading && !conn->closing) ml_conn_resume(conn);",
+  killed_by = APPEND }
+
+bug { name = "any number of appends may be in flight", file = "core/server/conn.c",
+  from = "conn->held || conn->in_flight >= IN_FLIGHT_MAX || ml_conn_congested(conn)",
+  to = "conn->held || ml_conn_congested(conn)",
+  killed_by = APPEND }
+
+bug { name = "an append is answered before it is synced", file = "core/server/methods_append.c",
+  from = "    if (server->draining) {",
+  to = "    proposal.durability = ML_OS;\n    if (server->draining) {",
+  killed_by = APPEND }
+
+bug { name = "expected is not looked at", file = "core/server/methods_append.c",
+  from = "if (!code) code = read_expected(params, &write->expected, r->why);",
+  to = "if (!code) code = read_expected(params, &write->expected, r->why);\n    write->expected = ML_ANY;",
+  killed_by = APPEND }
+
+bug { name = "a condition is not looked at", file = "core/server/methods_append.c",
+  from = "    proposal->condition = query;\n",
+  to = "    proposal->condition = NULL;\n",
+  killed_by = APPEND }
+
+bug { name = "a condition begins one event late", file = "core/server/methods_append.c",
+  from = "proposal->after = (uint64_t)after;",
+  to = "proposal->after = (uint64_t)after + 1;",
+  killed_by = APPEND }
+
+bug { name = "a retry does not know that it is one", file = "core/server/methods_append.c",
+  from = "ml_pack_map(out, receipt->duplicate ? 5 : 4);",
+  to = "ml_pack_map(out, 4);",
+  also = { { "if (!receipt->duplicate) return;", "if (receipt != NULL) return;" } },
+  killed_by = APPEND }
+
+bug { name = "an append says the first revision of its stream", file = "core/server/methods_append.c",
+  from = "ml_pack_int(out, (int64_t)receipt->revisions[n]);",
+  to = "ml_pack_int(out, (int64_t)receipt->revisions[0]);",
+  killed_by = APPEND }
+
+bug { name = "draining refuses nothing", file = "core/server/methods_append.c",
+  from = "if (server->draining) {",
+  to = "if (server->stopped) {",
+  killed_by = SERVER }
+
+bug { name = "draining drops the answers under way", file = "core/server/server.c",
+  from = "    if (server->store != NULL) ML_IGNORE(ml_settle(server->store, true));\n    flush_dirty(server);\n    while",
+  to = "    while",
+  also = { { "if (conn->in_flight > 0 || conn->flying.size > 0) return false;", "if (conn->in_flight > IN_FLIGHT_MAX) return false;" } },
+  killed_by = SERVER }
+
+bug { name = "a stale socket is not removed", file = "core/server/server.c",
+  from = "    unlink(server->socket_path);\n    mode_t",
+  to = "    mode_t",
+  killed_by = SERVER }
+
+bug { name = "the socket stays when the daemon goes", file = "core/server/server.c",
+  from = "uv_close((uv_handle_t *)&server->unix_socket, NULL);",
+  to = "server->unix_socket.data = server;",
+  killed_by = SERVER }
+
+bug { name = "the ready line says the port that was asked for", file = "core/server/server.c",
+  from = "host, ntohs(port));",
+  to = "host, ntohs(port) & 0);",
+  killed_by = SERVER }
+
+-- A reader goes on in the wrong place. --------------------------------------------------------------------
+
+bug { name = "end is never said", file = "core/server/methods_read.c",
+  from = "if (p->ended && !out->failed) out->data[end] = 0xc3;",
+  to = "",
+  killed_by = READ }
+
+bug { name = "end is said of every page", file = "core/server/methods_read.c",
+  from = "p->ended = p->ended || ml_cursor_at_end(cursor);",
+  to = "p->ended = true;",
+  killed_by = READ }
+
+bug { name = "next repeats the last event, backward", file = "core/server/methods_read.c",
+  from = "(at > 0 ? at - 1 : 0)",
+  to = "at",
+  killed_by = READ }
+
+bug { name = "next repeats the last event, forward", file = "core/server/methods_read.c",
+  from = " : 0) : at + 1;",
+  to = " : 0) : at;",
+  killed_by = READ }
+
+bug { name = "max_bytes is ignored", file = "core/server/methods_read.c",
+  from = "max_bytes < READ_BYTES_MAX ? (uint64_t)max_bytes : READ_BYTES_MAX;",
+  to = "max_bytes < READ_BYTES_MAX ? READ_BYTES_MAX : READ_BYTES_MAX;",
+  killed_by = READ }
+
+bug { name = "a page may be of any size", file = "core/server/methods_read.c",
+  from = "max_bytes < READ_BYTES_MAX ? (uint64_t)max_bytes : READ_BYTES_MAX;",
+  to = "(uint64_t)max_bytes;",
+  killed_by = READ }
+
+bug { name = "the pages of streams repeat one", file = "core/server/methods_read.c",
+  from = "l->last = info->first;",
+  to = "l->last = info->first - 1;",
+  killed_by = READ }
+
+bug { name = "the list of streams has no end", file = "core/server/methods_read.c",
+  from = "if (l.count == (uint32_t)l.limit) ml_pack_int(l.out, (int64_t)l.last);",
+  to = "if (l.count > 0) ml_pack_int(l.out, (int64_t)l.last);",
+  killed_by = READ }
+
+-- Somebody is let in, or believed, who should not be. ---------------------------------------------------------
+
+bug { name = "the beginning of the token will do", file = "core/server/methods_read.c",
+  from = "unsigned differs = given.size != size;",
+  to = "unsigned differs = given.size == 0;",
+  killed_by = DISPATCH }
+
+bug { name = "the length of the token will do", file = "core/server/methods_read.c",
+  from = "differs |= (unsigned)((const uint8_t *)given.data)[n] ^ (uint8_t)token[size > 0 ? n % size : 0];",
+  to = "differs |= n >= size;",
+  killed_by = DISPATCH }
+
+bug { name = "hello is not required", file = "core/server/dispatch.c",
+  from = "if (!call->conn->known && (method == NULL || method->run != ml_methods_hello)) {",
+  to = "if (!call->conn->known && method == NULL) {",
+  killed_by = DISPATCH }
+
+bug { name = "a stranger may try one token after the other", file = "core/server/dispatch.c",
+  from = "return call->conn->known || *ended != ML_REFUSED;",
+  to = "return true;",
+  killed_by = DISPATCH }
+
+bug { name = "a stranger's notifications are heard", file = "core/server/dispatch.c",
+  from = "if (!call->conn->known || !ml_unpack_str(cursor, &name)) return;",
+  to = "call->conn->known = true;\n    if (!ml_unpack_str(cursor, &name)) return;",
+  killed_by = DISPATCH }
+
+bug { name = "an error has the msgid of no request", file = "core/server/dispatch.c",
+  from = "ml_dispatch_refuse(call->conn, call->msgid, call->why.code, call->why.sentence);",
+  to = "ml_dispatch_refuse(call->conn, 0, call->why.code, call->why.sentence);",
+  killed_by = DISPATCH }
+
+bug { name = "a notification is answered", file = "core/server/dispatch.c",
+  from = "method->run != ml_methods_append) return;",
+  to = "method->run != ml_methods_append && method->run != ml_methods_head) return;",
+  killed_by = DISPATCH }
+
+bug { name = "the frame limit is ignored", file = "core/server/wire.c",
+  from = "if (used > limits->bytes || h->content > limits->bytes - used) return true;",
+  to = "if (used > UINT32_MAX) return true;",
+  killed_by = DISPATCH }
+
+bug { name = "the depth limit is one too low", file = "core/server/conn.c",
+  from = "{.bytes = FRAME_MAX, .depth = ML_WIRE_DEPTH_MAX};",
+  to = "{.bytes = FRAME_MAX, .depth = ML_WIRE_DEPTH_MAX - 1};",
+  killed_by = DISPATCH }
+
+bug { name = "the last of two equal parameters counts", file = "core/server/params.c",
+  from = "if (seen & UINT32_C(1) << n)",
+  to = "if (seen == UINT32_MAX)",
+  killed_by = DISPATCH }
+
+bug { name = "an unknown parameter is ignored", file = "core/server/params.c",
+  from = "if (names[n] == NULL) return refuse_name(what, key, names, why);",
+  to = "if (names[n] == NULL) {\n            if (!ml_unpack_skip(&cursor)) return ML_BAD_REQUEST;\n            continue;\n        }",
+  killed_by = DISPATCH }
+
+return bugs
