@@ -33,19 +33,38 @@ void ml_seal_fini(ml_log *log)
     pthread_mutex_destroy(&log->ahead.lock);
 }
 
+enum {
+    LARGE = 2 << 20,
+    SMALL = 128 << 10,
+    SLOW_US = 1000 /* for a LARGE of zeros: some five times what it takes in memory that is there */
+};
+
+static ml_code write_zeros(const ml_spare *spare, int file, const uint8_t *zeros, uint64_t from, uint64_t to,
+                           size_t step)
+{
+    ml_code code = ML_OK;
+    for (uint64_t at = from; !code && at < to; at += step)
+        code = ml_disk_write(spare->disk, file, NEXT_PATH, zeros, to - at < step ? (size_t)(to - at) : step, at, NULL);
+    return code;
+}
+
 /* Zeros in steps of 2 MiB: the kernel then keeps the file in pages of that size, so that the
  * appends that follow allocate nothing, and random reads through the map miss the TLB less (a
- * third of the time of loading a stream that is spread over gigabytes). With `synced`, each
- * step is on the disk before the next: a sync of the log that comes meanwhile never waits
- * behind more than one of them. */
-static ml_code fill_with_zeros(ml_spare *spare, int file)
+ * third of the time of loading a stream that is spread over gigabytes). But a virtual machine
+ * may have to get its memory from the host first, and a kernel that does not preempt itself
+ * lets nobody else onto this processor for the 5 ms that 2 MiB then take: so while it is slow,
+ * steps are small. With `synced`, 2 MiB are on the disk before the next: a sync of the log that
+ * comes meanwhile never waits behind more than that. */
+static ml_code fill_with_zeros(const ml_spare *spare, int file)
 {
-    enum { STEP = 2 << 20 };
-    uint8_t *zeros = calloc(1, STEP);
+    uint8_t *zeros = calloc(1, LARGE);
     ml_code code = zeros == NULL ? ML_NO_MEMORY : ML_OK;
-    for (uint64_t at = 0; !code && at < spare->size; at += STEP) {
-        size_t some = spare->size - at < STEP ? (size_t)(spare->size - at) : STEP;
-        code = ml_disk_write(spare->disk, file, NEXT_PATH, zeros, some, at, NULL);
+    size_t step = SMALL;
+    for (uint64_t at = 0; !code && at < spare->size; at += LARGE) {
+        uint64_t to = spare->size - at < LARGE ? spare->size : at + LARGE;
+        int64_t began = spare->disk->ops->now(spare->disk);
+        code = write_zeros(spare, file, zeros, at, to, step);
+        step = spare->disk->ops->now(spare->disk) - began > SLOW_US ? SMALL : LARGE;
         if (!code && spare->synced) code = ml_disk_sync(spare->disk, file, NEXT_PATH, NULL);
         if (atomic_load(&spare->unwanted)) code = ML_END;
     }
