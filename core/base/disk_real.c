@@ -343,17 +343,26 @@ static char *parent_of(const char *root)
     return strndup(root, size); /* keeps its last '/', so that "/" stays "/" */
 }
 
+static ml_code refuse_make(const char *root, const char *parent, int failed, ml_error *why)
+{
+    if (failed != ENOENT) return ml_error_disk(why, -failed, "make directory", root);
+    if (access(parent, F_OK) == 0) /* such as /proc */
+        return ml_error_set(why, ML_FORBIDDEN,
+                            "cannot make %s: its parent %s takes no new directories; choose "
+                            "another place",
+                            root, parent);
+    return ml_error_set(why, ML_NOT_FOUND,
+                        "cannot make %s: its parent %s does not exist; make that first", root,
+                        parent);
+}
+
 static ml_code make_root(const char *root, ml_error *why)
 {
     char *parent = parent_of(root);
     if (parent == NULL) return ml_error_memory(why, "the name of a directory");
     ml_code code = ML_OK;
     if (mkdir(root, DIR_MODE) < 0 && errno != EEXIST) {
-        code = errno == ENOENT
-                   ? ml_error_set(why, ML_NOT_FOUND,
-                                  "cannot make %s: its parent %s does not exist; make that first",
-                                  root, parent)
-                   : ml_error_disk(why, -errno, "make directory", root);
+        code = refuse_make(root, parent, errno, why);
     } else {
         int dir = result(open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
         int error = dir < 0 ? dir : sync_and_close(dir);
