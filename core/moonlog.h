@@ -304,8 +304,9 @@ typedef void ml_settled(void *context, ml_code code, const ml_receipt *receipt, 
 ML_API ml_code ml_submit(ml_store *store, const ml_proposal *proposal, ml_settled *settled,
                          void *context);
 
-/* Answers what has been written, and starts writing what has been admitted since. With
- * `wait` returns only when nothing is left. The code is that of the worst answer. */
+/* Answers what has been written, and starts writing what has been admitted since. What a
+ * callback submits may wait for the next call. With `wait` returns only when nothing is left.
+ * The code is that of the worst answer. */
 ML_API ml_code ml_settle(ml_store *store, bool wait);
 
 /* Makes everything acknowledged so far durable to `level`. When it is already, ML_DISK syncs

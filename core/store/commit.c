@@ -223,7 +223,8 @@ void ml_commit_stop(ml_store *store)
     flusher->started = false;
 }
 
-/* Is the filling batch sure to be written in less time than a hand-over is worth? */
+/* Will the filling batch be written in less time than a hand-over is worth, as those before it
+ * were? */
 static bool is_quick(const ml_store *store)
 {
     return store->took[store->filling->sync] < (int64_t)store->options.inline_us;
@@ -301,10 +302,7 @@ ml_code ml_commit_submit(ml_store *store, const ml_proposal *proposal, ml_settle
     if (code) return code;
     store->filling->count--;
     code = ml_admit(store, proposal, &entry, &store->why);
-    if (code) return code;
-    entry.settled = settled;
-    entry.context = context;
-    return add_entry(store->filling, &entry, &store->why);
+    return code ? code : add_entry(store->filling, &entry, &store->why);
 }
 
 ml_code ml_commit_append(ml_store *store, const ml_proposal *proposal, ml_receipt *receipt)

@@ -1,8 +1,12 @@
 /* store.c -- opening, closing, and the way from a position to a record. */
 #include "store.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "inside.h"
 
@@ -22,6 +26,25 @@ ml_code ml_store_record(ml_store *store, uint64_t position, ml_bytes *record, ml
     const ml_group *group = staged_group(store, position);
     *record = ml_group_payload(group, (uint32_t)(position - group->first));
     return ML_OK;
+}
+
+uint64_t ml_store_staged(const ml_store *store) { return store->next - 1; }
+
+ml_store_work ml_store_get_work(const ml_store *store)
+{
+    if (store->flying != NULL) return ML_STORE_FLYING;
+    return store->filling->count > 0 ? ML_STORE_STAGED : ML_STORE_DONE;
+}
+
+ml_code ml_store_admitted(ml_store *store, size_t count, ml_buf *events, ml_error *why)
+{
+    for (size_t n = 0; n < count; n++) {
+        ml_bytes record;
+        ml_code code = ml_store_record(store, store->next - count + n, &record, why);
+        if (code) return code;
+        ml_buf_add(events, record.data, record.size);
+    }
+    return events->failed ? ml_error_memory(why, "the events of a command") : ML_OK;
 }
 
 /* ---- feeding ------------------------------------------------------------------------------ */
@@ -168,7 +191,7 @@ static ml_code check_options(ml_store *store)
 
 static void look_at_name(void *context, const char *name)
 {
-    static const char *const ours[] = {"log", "index", "LOCK", "WATERMARK", "WATERMARK~", "views",
+    static const char *const ours[] = {"log", "index", "LOCK", "WATERMARK", "WATERMARK~", "views", "snapshots",
                                        "moonlog.sock", "lost+found"};
     bool *strange = context;
     for (size_t n = 0; n < sizeof ours / sizeof *ours; n++)
@@ -199,6 +222,29 @@ static ml_code make_dir(ml_store *store, const char *path)
     return refused < 0 ? ml_error_disk(&store->why, refused, "make directory", path) : ML_OK;
 }
 
+enum { HOLDER = 12 }; /* bytes of LOCK: the writer's process id, and a line's end */
+
+/* For who is refused to know whom to ask. Nothing depends on it, so a full disk is no matter. */
+static void sign_lock(ml_store *store)
+{
+    char text[HOLDER + 1];
+    snprintf(text, sizeof text, "%-11d\n", (int)getpid());
+    ML_IGNORE(store->disk->ops->pwrite(store->disk, store->lock_file, text, HOLDER, 0) < 0);
+}
+
+static ml_code refuse_lock(ml_store *store)
+{
+    char text[HOLDER + 1] = "", holder[32] = "another process";
+    ML_IGNORE(store->disk->ops->pread(store->disk, store->lock_file, text, HOLDER, 0) < 0);
+    long pid = strtol(text, NULL, 10);
+    bool runs = pid > 0 && (kill((pid_t)pid, 0) == 0 || errno != ESRCH); /* else it was the last */
+    if (runs) snprintf(holder, sizeof holder, "process %ld", pid);
+    return ml_error_set(&store->why, ML_LOCKED,
+                        "%s is open for writing in %s; stop that one, or open it read-only to "
+                        "read beside it",
+                        store->disk->root, holder);
+}
+
 static ml_code take_lock(ml_store *store)
 {
     ml_disk *disk = store->disk;
@@ -206,12 +252,8 @@ static ml_code take_lock(ml_store *store)
     if (code == ML_NOT_FOUND)
         code = ml_disk_open(disk, "LOCK", ML_DISK_CREATE, &store->lock_file, &store->why);
     if (code) return code;
-    int refused = disk->ops->lock(disk, store->lock_file);
-    if (refused == 0) return ML_OK;
-    return ml_error_set(&store->why, ML_LOCKED,
-                        "%s is open for writing in another process; stop that one, or open it "
-                        "read-only to read beside it",
-                        disk->root);
+    if (disk->ops->lock(disk, store->lock_file) < 0) return refuse_lock(store);
+    return ML_OK;
 }
 
 static uint32_t anchor(void *context, uint64_t position)
@@ -256,6 +298,8 @@ static ml_code open_all(ml_store *store)
     store->next = ml_log_position(store->log) + 1;
     code = open_index(store);
     if (!code && write) code = fill_window(store);
+    /* Not before all is well: a store that is refused is left as it was. */
+    if (!code && write && !state.damaged) sign_lock(store);
     return code ? code : ml_commit_start(store, why);
 }
 

@@ -15,11 +15,27 @@
 #ifndef ML_STORE_STORE_H
 #define ML_STORE_STORE_H
 
+#include "../base/buf.h"
 #include "../base/disk.h"
 #include "../base/error.h"
 
 /* As ml_open, on a disk of any kind, which then belongs to the store. */
 ML_MUST_USE ml_code ml_store_open(ml_store **store, ml_disk *disk, const ml_options *options);
+
+/* Position of the last event admitted; it may not be written yet. */
+uint64_t ml_store_staged(const ml_store *store);
+
+/* What becomes of that which is admitted, if nobody does anything. */
+typedef enum ml_store_work {
+    ML_STORE_DONE,   /* all of it is answered */
+    ML_STORE_STAGED, /* nothing: it waits for ml_settle, and nobody will wake who calls that */
+    ML_STORE_FLYING  /* a group is being written, and `notify` is called then */
+} ml_store_work;
+ml_store_work ml_store_get_work(const ml_store *store);
+
+/* Right after ml_submit has admitted a proposal of `count` events: packs them as they will be
+ * stored, one after another. */
+ML_MUST_USE ml_code ml_store_admitted(ml_store *store, size_t count, ml_buf *events, ml_error *why);
 
 /* As ml_close. */
 ML_MUST_USE ml_code ml_store_close(ml_store *store);
