@@ -1,4 +1,4 @@
-/* module.c -- require "moonlog": words for values, ids and times; open; connect; verify. */
+/* module.c -- require "moonlog": words for rules, values, ids and times; open; connect; verify. */
 #include "module.h"
 
 #include <errno.h>
@@ -10,6 +10,7 @@
 #include "../base/text.h"
 #include "socket.h"
 #include "value.h"
+#include "words.h"
 
 /* ---- shared with the other files -------------------------------------------------------- */
 
@@ -45,35 +46,6 @@ void ml_module_set_text(lua_State *L, const char *name, ml_bytes text)
 }
 
 /* ---- values ---------------------------------------------------------------------------- */
-
-/* Marks the table given, or a new one, and gives it back. */
-static int mark(lua_State *L, ml_value_kind kind)
-{
-    if (lua_isnoneornil(L, 1)) {
-        lua_settop(L, 0);
-        lua_newtable(L);
-    }
-    luaL_checktype(L, 1, LUA_TTABLE);
-    lua_settop(L, 1);
-    if (lua_getmetatable(L, 1) && ml_value_of(L, 1) == ML_VALUE_PLAIN)
-        return luaL_argerror(L, 1, "the table has a metatable of its own");
-    lua_settop(L, 1);
-    ml_value_mark(L, kind);
-    return 1;
-}
-
-static int module_array(lua_State *L) { return mark(L, ML_VALUE_ARRAY); }
-
-static int module_map(lua_State *L) { return mark(L, ML_VALUE_MAP); }
-
-static int module_bytes(lua_State *L)
-{
-    ml_bytes text;
-    luaL_checktype(L, 1, LUA_TSTRING);
-    text.data = lua_tolstring(L, 1, &text.size);
-    ml_value_push_bytes(L, text);
-    return 1;
-}
 
 static int module_pack(lua_State *L)
 {
@@ -227,18 +199,13 @@ static const luaL_Reg functions[] = {{"open", ml_module_store_open},
                                      {"connect", module_connect},
                                      {"socket", ml_socket_open},
                                      {"verify", module_verify},
-                                     {"array", module_array},
-                                     {"map", module_map},
-                                     {"bytes", module_bytes},
                                      {"pack", module_pack},
                                      {"unpack", module_unpack},
                                      {"uuid", module_uuid},
                                      {"time", module_time},
                                      {NULL, NULL}};
 
-ML_API int luaopen_moonlog(lua_State *L);
-
-int luaopen_moonlog(lua_State *L)
+int ml_module_open(lua_State *L)
 {
     luaL_checkversion(L);
     ml_value_open(L);
@@ -248,7 +215,6 @@ int luaopen_moonlog(lua_State *L)
     luaL_newlib(L, functions);
     lua_pushliteral(L, ML_VERSION);
     lua_setfield(L, -2, "version");
-    ml_value_push_null(L);
-    lua_setfield(L, -2, "null");
+    ml_words_open(L);
     return 1;
 }

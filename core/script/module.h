@@ -32,6 +32,10 @@ extern const char *const ml_module_levels[];
 /* The open store at `index`; raises if it is none, or closed. */
 ml_module_store *ml_module_check(lua_State *L, int index);
 
+/* Pushes the module's table, but for what the room above adds: luaopen_moonlog is there
+ * (rules/module_rules.c). */
+int ml_module_open(lua_State *L);
+
 /* Makes the metatable of stores; opens one: m.open. */
 void ml_module_store_init(lua_State *L);
 int ml_module_store_open(lua_State *L);

@@ -2,6 +2,7 @@
 #include "socket.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <lauxlib.h>
 #include <limits.h>
 #include <netdb.h>
@@ -147,6 +148,16 @@ int ml_socket_open(lua_State *L)
     memcpy(self->uri, uri, size);
     luaL_setmetatable(L, SOCKET);
     return connect_uri(self, timeout_ms, &why) ? ml_module_fail(L, &why) : 1;
+}
+
+void ml_socket_push(lua_State *L, int file, const char *uri)
+{
+    socket_door *self = lua_newuserdatauv(L, sizeof *self, 0);
+    *self = (socket_door){.file = -1};
+    luaL_setmetatable(L, SOCKET);
+    snprintf(self->uri, sizeof self->uri, "%s", uri);
+    self->file = fcntl(file, F_DUPFD_CLOEXEC, 0);
+    if (self->file < 0) luaL_error(L, "no descriptor for %s: %s", self->uri, strerror(errno));
 }
 
 /* ---- bytes ------------------------------------------------------------------------------- */

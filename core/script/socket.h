@@ -25,4 +25,8 @@ void ml_socket_init(lua_State *L);
 /* m.socket(uri, timeout_ms). */
 int ml_socket_open(lua_State *L);
 
+/* Pushes a socket over a copy of a connected descriptor; `uri` is what sentences call it. May
+ * raise. */
+void ml_socket_push(lua_State *L, int file, const char *uri);
+
 #endif

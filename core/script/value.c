@@ -135,12 +135,12 @@ static const luaL_Reg ext_meta[] = {{"__tostring", ext_tostring},
                                     {NULL, NULL}};
 static const luaL_Reg table_meta[] = {{NULL, NULL}};
 
-/* Pushes the metatable `name`, making it if this is the first time. */
+/* Pushes the metatable `name`, making it if this is the first time. Another copy of this code in
+ * the same state may have made it, and then it tells our kind under both keys. */
 static void push_meta(lua_State *L, const char *name, const luaL_Reg *functions,
                       ml_value_kind kind)
 {
-    if (!luaL_newmetatable(L, name)) return;
-    luaL_setfuncs(L, functions, 0);
+    if (luaL_newmetatable(L, name)) luaL_setfuncs(L, functions, 0);
     lua_pushinteger(L, kind);
     lua_rawsetp(L, -2, &kind_key);
 }

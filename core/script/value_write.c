@@ -197,9 +197,9 @@ static int compare_pairs(const void *left, const void *right)
 static void sort_pairs(writer *w, size_t begin, size_t first_pair)
 {
     ml_buf *out = w->out;
-    pair *pairs = (void *)(w->sorting->data + first_pair);
-    size_t count = (w->sorting->size - first_pair) / sizeof *pairs, size = out->size - begin;
+    size_t count = (w->sorting->size - first_pair) / sizeof(pair), size = out->size - begin;
     if (count < 2) return;
+    pair *pairs = (void *)(w->sorting->data + first_pair);
     qsort(pairs, count, sizeof *pairs, compare_pairs);
     if (!ml_buf_reserve(out, size)) return;
     for (size_t i = 0; i < count; i++)
