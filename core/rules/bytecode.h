@@ -1,0 +1,29 @@
+/* bytecode.h -- a function that Lua dumped, taken apart as far as lint.c wants to know.
+ *
+ * Floor    rules, private to lint.c.
+ * Memory   nothing is kept; views point into the dump.
+ * Source   Lua 5.4, ldump.c and lopcodes.h.
+ */
+#ifndef ML_RULES_BYTECODE_H
+#define ML_RULES_BYTECODE_H
+
+#include "../base/bytes.h"
+#include "../base/error.h"
+
+typedef enum ml_bytecode_use {
+    ML_BYTECODE_GLOBAL,     /* a global is read */
+    ML_BYTECODE_SET_GLOBAL, /* … or set */
+    ML_BYTECODE_SET,        /* a variable from outside of the dumped function is set */
+    ML_BYTECODE_SET_INSIDE, /* a field of a table is set that such a variable, or a global, holds */
+    ML_BYTECODE_CONSTANTS   /* a function has more than it should */
+} ml_bytecode_use;
+
+/* `name` is that of the global or variable. */
+typedef void ml_bytecode_seen(void *context, ml_bytecode_use use, ml_bytes name, uint32_t line);
+
+enum { ML_BYTECODE_CONSTANTS_MAX = 250 };
+
+/* Walks over the function and those in it. False: the dump has another form. */
+ML_MUST_USE bool ml_bytecode_walk(ml_bytes dump, ml_bytecode_seen *seen, void *context);
+
+#endif
