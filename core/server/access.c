@@ -28,7 +28,7 @@ struct ml_source {
 void ml_access_begin(ml_server *server)
 {
     struct rlimit limit;
-    size_t asked = server->options->connections > 0 ? server->options->connections : CONNS_DEFAULT;
+    size_t asked = server->options->connections > 0 ? server->options->connections : ML_SERVER_CONNECTIONS;
     rlim_t files = getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : 2 * FILES_RESERVE;
     rlim_t room = files > 2 * FILES_RESERVE ? files - FILES_RESERVE : files / 2;
     server->conns_max = asked < room ? asked : (size_t)room;
@@ -83,7 +83,7 @@ static ml_code join_source(ml_conn *conn, ml_error *why)
         return ml_error_set(why, ML_UNREACHABLE, "the client has gone");
     size_t most = server->per_address > 0 ? server->per_address
                   : loopback              ? server->conns_max
-                                          : PER_ADDRESS_DEFAULT;
+                                          : ML_SERVER_PER_ADDRESS;
     ml_source *source = server->sources;
     while (source != NULL && memcmp(source->net, net, sizeof net) != 0)
         source = source->next;

@@ -36,14 +36,6 @@ static void after_close(uv_handle_t *handle)
     if (conn->refs == 0) free_conn(conn);
 }
 
-static void forget_dirty(ml_conn *conn)
-{
-    ml_conn **at = &conn->server->dirty;
-    while (*at != NULL && *at != conn) at = &(*at)->dirty_next;
-    if (*at == conn) *at = conn->dirty_next;
-    conn->dirty = false;
-}
-
 void ml_conn_close(ml_conn *conn)
 {
     if (conn->closing) return;
@@ -52,7 +44,6 @@ void ml_conn_close(ml_conn *conn)
     ml_push_drop(conn);
     ml_signals_drop(conn);
     ml_access_leave(conn);
-    if (conn->dirty) forget_dirty(conn);
     if (conn->prev != NULL) conn->prev->next = conn->next;
     else conn->server->conns = conn->next;
     if (conn->next != NULL) conn->next->prev = conn->prev;
@@ -60,12 +51,38 @@ void ml_conn_close(ml_conn *conn)
     uv_close(&conn->uv.handle, after_close);
 }
 
+/* It is not read from: each turn looks whether it can be. */
+static void pause_reading(ml_conn *conn)
+{
+    conn->reading = false;
+    if (conn->paused || conn->closing) return;
+    conn->paused = true;
+    conn->paused_next = conn->server->paused;
+    conn->server->paused = conn;
+    conn->refs++;
+}
+
 static void stop_reading(ml_conn *conn)
 {
     if (!conn->reading || conn->closing) return;
-    conn->reading = false;
-    conn->server->paused = true;
     uv_read_stop(&conn->uv.stream);
+    pause_reading(conn);
+}
+
+void ml_conn_resume_paused(ml_server *server)
+{
+    ml_conn *conn = server->paused;
+    bool full = false; /* one found no room in the group: others with an append need not look */
+    server->paused = NULL;
+    while (conn != NULL) {
+        ml_conn *next = conn->paused_next;
+        conn->paused = false;
+        if (!full || !conn->held) ml_conn_resume(conn);
+        full = full || (conn->held && !conn->closing);
+        if (!conn->reading) pause_reading(conn);
+        ml_conn_release(conn);
+        conn = next;
+    }
 }
 
 void ml_conn_part(ml_conn *conn, ml_code code, const char *sentence)
@@ -106,6 +123,18 @@ void ml_conn_dirty(ml_conn *conn)
     conn->dirty = true;
     conn->dirty_next = conn->server->dirty;
     conn->server->dirty = conn;
+    conn->refs++;
+}
+
+void ml_conn_flush_dirty(ml_server *server)
+{
+    while (server->dirty != NULL) {
+        ml_conn *conn = server->dirty;
+        server->dirty = conn->dirty_next;
+        conn->dirty = false;
+        ml_conn_flush(conn);
+        ml_conn_release(conn);
+    }
 }
 
 static void after_write(uv_write_t *write, int status)
@@ -168,7 +197,7 @@ void ml_conn_flush(ml_conn *conn)
         ml_conn_weigh(conn); /* what was added behind it counts at once, not in a second */
         return;
     }
-    bool waited = ml_conn_congested(conn);
+    bool waited = conn->out.size > BUFFERS_LOW; /* something may have, for room */
     if (conn->out.size > 0) send_out(conn);
     ml_conn_weigh(conn);
     if (waited && conn->flying.size == 0) {
@@ -189,8 +218,8 @@ static const ml_wire_limits *limits_of(const ml_conn *conn)
     return conn->known ? &known : &unknown;
 }
 
-/* Does it hold much of an unfinished message, where all together hold too much? */
-/* By what others send, and not by what they do not fetch: readers must not stop who appends. */
+/* Does it hold much of an unfinished message, where all together hold too much? That is what all
+ * have sent, and not what they do not fetch: readers must not stop who appends. */
 static bool is_crowding(const ml_conn *conn)
 {
     return conn->server->received > BUFFERS_MAX && conn->in.size > BUFFERS_LOW;
@@ -222,7 +251,6 @@ static size_t handle(ml_conn *conn, const uint8_t *data, size_t size)
         }
         if (ended == ML_HOLD) {
             conn->held = true;
-            conn->server->paused = conn->server->more = true;
         } else {
             used += message.size;
             conn->server->handled = true;
@@ -277,8 +305,7 @@ static void after_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf)
     ml_conn *conn = stream->data;
     if (count == 0) return;
     if (count < 0) {
-        conn->reading = false;
-        conn->server->paused = true;
+        pause_reading(conn); /* libuv has stopped by itself */
         if (count == UV_EOF) ml_conn_part(conn, ML_OK, ""); /* it may still listen to answers */
         else ml_conn_close(conn);
         return;
@@ -290,8 +317,9 @@ static void after_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buf)
         conn->in.size += (size_t)count;
         go_on(conn);
     }
+    bool waits = must_wait(conn); /* as handle() found it: weighing may change the answer */
     ml_conn_weigh(conn);
-    if (must_wait(conn) || is_crowding(conn)) stop_reading(conn);
+    if (waits || is_crowding(conn)) stop_reading(conn);
 }
 
 /* Handles what was kept. */
@@ -333,7 +361,7 @@ static void enter(ml_conn *conn, bool local)
     if (server->conns != NULL) server->conns->prev = conn;
     server->conns = conn;
     server->conn_count++;
-    server->paused = true; /* until it is read from */
+    pause_reading(conn);
     conn->known = local || server->options->token == NULL;
     conn->maps = true;
     conn->accepted = uv_now(&server->loop);
@@ -367,9 +395,18 @@ void ml_conn_accept(uv_stream_t *listener, int status)
     ml_server *server = listener->data;
     if (status < 0) return;
     ml_conn *conn = calloc(1, sizeof *conn);
+    server->deaf = server->deaf || conn == NULL;
     if (conn == NULL) return;
     conn->server = server;
     if (!begin(conn, listener)) free(conn);
+}
+
+void ml_conn_accept_again(ml_server *server)
+{
+    if (!server->deaf || server->draining) return;
+    server->deaf = false;
+    ml_conn_accept((uv_stream_t *)&server->unix_socket, 0);
+    for (size_t n = 0; n < server->tcp_count; n++) ml_conn_accept((uv_stream_t *)&server->tcp[n], 0);
 }
 
 ml_conn *ml_conn_adopt(ml_server *server, int file)

@@ -3,14 +3,16 @@
  *   request [0, msgid, method, params]   response [1, msgid, error, result]
  *   notification [2, method, params]     an error is [number, "CODE: sentence"]
  *
- * The table serves the rpc, the `api` method and the document (PROTOCOL.md): what is not in
- * it does not exist, and what is in it is documented.
+ * The table serves the rpc, the `api` method and the document (document.c, PROTOCOL.md): what is
+ * not in it does not exist, and what is in it is documented.
  */
-#include <inttypes.h>
 #include <stdio.h>
 
 #include "inside.h"
 
+#define RULES_EXAMPLE                                                                      \
+    "{\"files\":{\"account.lua\":\"return { aggregate = [[account]], initial = { balance = 0 }, " \
+    "on = { Deposited = function(s, d) s.balance = s.balance + d.amount end } }\"}}"
 #define NAMES(...) ((const char *const[]){__VA_ARGS__, NULL})
 
 const ml_method ml_dispatch_methods[] = {
@@ -29,6 +31,7 @@ const ml_method ml_dispatch_methods[] = {
      "events, next, end, head, unreadable?", "0.1",
      "Reads a stream, a category, what a query matches, or everything. `from` is a revision for a stream, else a "
      "position; go on with from = next until end. "
+     "Events come in the shape that the active rules' upcasters give them, unless raw. "
      "With partial = true, what cannot be read for damage is passed over and said in `unreadable`; else it is an error.",
      "{\"stream\":\"account-ada\",\"from\":0,\"limit\":100}",
      NAMES("stream", "category", "query", "from", "limit", "backward", "max_bytes", "system", "raw", "partial"), ml_methods_read},
@@ -37,13 +40,13 @@ const ml_method ml_dispatch_methods[] = {
     {"streams", "category?, prefix?, after?, limit?", "streams: [{stream, revision, first, last}], next", "0.1",
      "Lists streams in the order they were begun; go on with after = next until next is nil.",
      "{\"category\":\"account\",\"limit\":10}", NAMES("category", "prefix", "after", "limit"), ml_methods_streams},
-    {"subscribe", "stream | category | query | nothing, after: \"start\"|\"end\"|position, credit?, system?",
+    {"subscribe", "stream | category | query | nothing, after: \"start\"|\"end\"|position, credit?, system?, raw?",
      "subscription", "0.1",
      "Pushes `event` from a position on, for ever, without gap or duplicate; `caught_up` when it has reached the head; "
      "`checkpoint` past filtered-out events; `failed`, and nothing after it, if an event cannot be read. With credit, "
      "never more events than were granted.",
      "{\"category\":\"account\",\"after\":\"start\",\"credit\":1000}",
-     NAMES("stream", "category", "query", "after", "credit", "system"), ml_methods_subscribe},
+     NAMES("stream", "category", "query", "after", "credit", "system", "raw"), ml_methods_subscribe},
     {"credit", "subscription, events", "credit", "0.1", "Grants a subscription more events.",
      "{\"subscription\":1,\"events\":1000}", NAMES("subscription", "events"), ml_methods_credit},
     {"unsubscribe", "subscription", "position", "0.1", "Ends a subscription; position is where to go on.",
@@ -58,6 +61,38 @@ const ml_method ml_dispatch_methods[] = {
      "{\"subject\":\"ui.>\"}", NAMES("subject", "buffer", "policy"), ml_methods_listen},
     {"unlisten", "subscription", "missed", "0.1", "Ends a listener.", "{\"subscription\":2}", NAMES("subscription"),
      ml_methods_unlisten},
+    {"command", "aggregate, id, name, args?, meta?, command_id?, explain?",
+     "events, position, revision, duplicate?; or refused: {code, detail}; or error, fault", "0.1",
+     "Lets the aggregate's rule decide, and appends what it decides. Answered when that is on the disk. A refusal is a "
+     "result. With a command_id the command is done once: sent again, it gets what was written then, with duplicate = "
+     "true. Events carry the unit and its hash, causation_id and correlation_id in their meta. With explain, a script's "
+     "error is a result too: error as elsewhere, and fault: {message, file, line, source, traceback, unit, hash, event?}.",
+     "{\"aggregate\":\"account\",\"id\":\"ada\",\"name\":\"deposit\",\"args\":{\"amount\":5}}",
+     NAMES("aggregate", "id", "name", "args", "meta", "command_id", "explain"), ml_methods_command},
+    {"state", "aggregate, id, at?: revision|\"#POSITION\"|time, as_of?: time, explain?", "state, revision, position; or error, fault", "0.1",
+     "Folds the aggregate's events: all, those up to and including `at` by what was recorded, or `as_of` by `occurred`. "
+     "A time is RFC 3339 or microseconds beyond any revision. `explain` as of command.",
+     "{\"aggregate\":\"account\",\"id\":\"ada\"}", NAMES("aggregate", "id", "at", "as_of", "explain"), ml_methods_state},
+    {"rules.check", "files: {path: text}, full?", "ok, active, position, hash, units: [{unit, file, hash, status, diagnostics}], diagnostics",
+     "0.1",
+     "Compiles a pack, checks its shape, proves its upcasters on history (`full`: on every event) and tries it on the "
+     "last events. Changes nothing.",
+     RULES_EXAMPLE, NAMES("files", "full"),
+     ml_methods_rules_check},
+    {"rules.load", "files: {path: text}, full?", "as rules.check", "0.1",
+     "Checks a pack and makes it the active one, at an event boundary: an event in the stream $rules that holds its "
+     "source. With an error in it nothing changes, `active` is false and `diagnostics` say why.",
+     RULES_EXAMPLE, NAMES("files", "full"),
+     ml_methods_rules_load},
+    {"rules.list", "files?", "hash, position, time, units: [{unit, file, hash, status, kills}], files?", "0.1",
+     "The rules that are active; a unit that has killed its worker too often is `quarantined`.", "{}", NAMES("files"),
+     ml_methods_rules_list},
+    {"rules.history", "limit?, files?", "activations: [{position, time, type, hash, units, files?}]", "0.1",
+     "What was active once, newest first.", "{\"limit\":3}", NAMES("limit", "files"), ml_methods_rules_history},
+    {"rules.rollback", "unit?, to?", "as rules.check", "0.1",
+     "Loads the version of a unit, or of the whole pack, that was active before the one of now; or the newest whose hash "
+     "begins with `to`.",
+     "{\"unit\":\"aggregate/account\"}", NAMES("unit", "to"), ml_methods_rules_rollback},
     {"status", "", "everything a dashboard needs", "0.1", "What the daemon and its store are doing.", "{}",
      NAMES("verbose"), ml_methods_status},
     {"api", "", "methods, pushes, errors, limits", "0.1", "This document, as data.", "{}", NAMES("verbose"), ml_methods_api},
@@ -103,20 +138,25 @@ ml_buf *ml_dispatch_answer(ml_conn *conn, uint32_t msgid)
     return &conn->out;
 }
 
-void ml_dispatch_refuse(ml_conn *conn, uint32_t msgid, ml_code code, const char *sentence)
+void ml_dispatch_pack_error(ml_buf *out, ml_code code, const char *sentence)
 {
     char text[ML_SENTENCE_MAX + 64];
     int size = snprintf(text, sizeof text, "%s: %s", ml_error_name(code), sentence);
     if (size >= (int)sizeof text) size = (int)sizeof text - 1;
+    ml_pack_array(out, 2);
+    ml_pack_int(out, (int64_t)code);
+    /* A sentence may be cut in the middle of a name's character. */
+    while (size > 0 && !ml_unpack_utf8((ml_bytes){text, (size_t)size})) size--;
+    ml_pack_str(out, (ml_bytes){text, (size_t)size});
+}
+
+void ml_dispatch_refuse(ml_conn *conn, uint32_t msgid, ml_code code, const char *sentence)
+{
     ml_conn_dirty(conn);
     ml_pack_array(&conn->out, 4);
     ml_pack_int(&conn->out, 1);
     ml_pack_int(&conn->out, msgid);
-    ml_pack_array(&conn->out, 2);
-    ml_pack_int(&conn->out, (int64_t)code);
-    /* A sentence may be cut in the middle of a name's character. */
-    while (size > 0 && !ml_unpack_utf8((ml_bytes){text, (size_t)size})) size--;
-    ml_pack_str(&conn->out, (ml_bytes){text, (size_t)size});
+    ml_dispatch_pack_error(&conn->out, code, sentence);
     ml_pack_nil(&conn->out);
 }
 
@@ -147,10 +187,9 @@ static const ml_method *find(ml_bytes name)
 
 static void refuse_unknown(ml_call *call, ml_bytes name)
 {
-    const char *names[32];
-    size_t count = 0;
-    for (; ml_dispatch_methods[count].name != NULL; count++) names[count] = ml_dispatch_methods[count].name;
-    names[count] = NULL;
+    enum { COUNT = sizeof ml_dispatch_methods / sizeof *ml_dispatch_methods };
+    const char *names[COUNT]; /* the last is NULL, as there */
+    for (size_t n = 0; n < COUNT; n++) names[n] = ml_dispatch_methods[n].name;
     const char *nearest = ml_params_nearest(name, names);
     name = ml_params_shown(name);
     ml_error_set(&call->why, ML_UNKNOWN_METHOD, "there is no method %.*s%s%s%s", ML_SHOW(name), nearest != NULL ? "; did you mean " : "; ask `api` for those there are",
@@ -195,12 +234,12 @@ static bool request(ml_call *call, ml_unpack *cursor, ml_ended *ended)
     }
     call->request = true;
     call->msgid = (uint32_t)msgid;
-    call->server->requests++;
     if (!ml_unpack_str(cursor, &name)) {
         ml_dispatch_refuse(call->conn, call->msgid, ML_BAD_REQUEST, "the method's name is no str");
         return true;
     }
     *ended = run(call, name, cursor);
+    call->server->requests += *ended != ML_HOLD; /* that one comes again */
     if (*ended == ML_REFUSED) ml_dispatch_refuse(call->conn, call->msgid, call->why.code, call->why.sentence);
     /* Who does not know the token gets one try. */
     return call->conn->known || *ended != ML_REFUSED;
@@ -235,45 +274,4 @@ bool ml_dispatch_message(ml_conn *conn, ml_bytes message, ml_ended *ended)
     if (kind == 1 && count == 4) return true; /* an answer to nothing we asked */
     ml_dispatch_refuse(conn, 0, ML_BAD_REQUEST, "a message is [0, msgid, method, params] or [2, method, params]");
     return false;
-}
-
-/* ---- the document ----------------------------------------------------------------------------- */
-
-static void document_limits(void)
-{
-    printf("\n## Limits\n\n`hello` and `api` have them as numbers. A message is refused and its connection closed, with an\n"
-           "error whose msgid is 0, where nothing behind it could be understood.\n\n"
-           "* a message: %d bytes, %d levels deep; once begun, whole within %d s\n"
-           "* an event: %d bytes, its data and meta %d levels deep; an append: %d bytes, %d events\n"
-           "* a connection: %d appends in flight, %d subscriptions and listeners; answers that are not read stop the\n"
-           "  reading of requests at %d bytes, and after %d s without any being taken end the connection\n"
-           "* connections: %d, from one other machine %d (`serve --connections`, `--connections-per-address`)\n"
-           "* before `hello`, where a token is wanted: %d bytes, %d values, %d levels, %d s, %d such connections\n",
-           FRAME_MAX, ML_WIRE_DEPTH_MAX, FRAME_MS / 1000, ML_EVENT_BYTES_MAX, ML_DEPTH_MAX, ML_APPEND_BYTES_MAX,
-           ML_APPEND_EVENTS_MAX, IN_FLIGHT_MAX, SUBSCRIPTIONS_MAX, OUT_HIGH, READER_MS / 1000, CONNS_DEFAULT,
-           PER_ADDRESS_DEFAULT, UNKNOWN_FRAME_MAX, UNKNOWN_VALUES_MAX, UNKNOWN_DEPTH_MAX, UNKNOWN_MS / 1000,
-           UNKNOWN_CONNS_MAX);
-}
-
-void ml_server_document(void)
-{
-    puts("# The protocol\n\n"
-         "Made from the table of methods (`moonlog rpc --document`); do not edit.\n\n"
-         "msgpack-rpc over a unix or TCP stream: request `[0, msgid, method, params]`, response\n"
-         "`[1, msgid, error, result]`, notification `[2, method, params]`. `params` is an array that holds one map\n"
-         "(or is empty). Answers may come out of order. An error is `[number, \"CODE: sentence\"]`. A trailing `?`\n"
-         "marks what may be left out.\n");
-    puts("## Methods\n");
-    for (const ml_method *method = ml_dispatch_methods; method->name != NULL; method++)
-        printf("### `%s`\n\n%s\n\n* params: %s\n* result: %s\n* since %s; try `moonlog rpc %s '%s'`\n\n", method->name,
-               method->doc, method->params[0] != '\0' ? method->params : "none", method->result, method->since,
-               method->name, method->example);
-    puts("## Pushes\n\nNotifications that the daemon sends to who has subscribed or listens.\n");
-    for (const ml_pushed *push = ml_dispatch_pushes; push->name != NULL; push++)
-        printf("### `%s`\n\n%s\n\n* params: %s\n* such as `%s`\n\n", push->name, push->doc, push->params, push->example);
-    puts("## Errors\n\n| number | code | the same call may succeed later | meaning |\n|---|---|---|---|");
-#define ROW(number, name, retry, status, meaning) printf("| %d | `%s` | %s | %s |\n", number, #name, #retry, meaning);
-    ML_CODES(ROW)
-#undef ROW
-    document_limits();
 }

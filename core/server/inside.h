@@ -8,19 +8,15 @@
 #include "../base/limits.h"
 #include "../base/pack.h"
 #include "../base/unpack.h"
+#include "../base/wire.h"
 #include "../moonlog.h"
 #include "params.h"
 #include "server.h"
-#include "wire.h"
 
 enum {
     /* Connections: about 1 KiB each while idle; `serve --connections` sets how many. */
-    CONNS_DEFAULT = 1024,         /* also under the usual limits of descriptors */
     CONNS_KEPT = 16,              /* of them for root and the daemon's own user, on the unix socket */
     FILES_RESERVE = 256,          /* descriptors that clients do not get: segments, runs, both twice */
-    PER_ADDRESS_DEFAULT = 64,     /* from one other machine. Not from this one: there a crowd of
-                                   * programs is normal, and an address says nothing; and users of the
-                                   * unix socket were let in by its owner */
     BUFFERS_MAX = 256 << 20,      /* input and output of all; over it each gets BUFFERS_LOW, no more */
     BUFFERS_LOW = 64 << 10,
     READER_MS = 10000,            /* who takes nothing of OUT_HIGH for so long, and does not follow, goes */
@@ -35,16 +31,25 @@ enum {
     /* Of one connection. */
     FRAME_MAX = ML_APPEND_BYTES_MAX + 65536, /* a message: a whole append, and what is around it */
     FRAME_MS = 10000,             /* a message that has begun must be whole by then */
-    IN_FLIGHT_MAX = 1024,         /* appends that wait for the disk */
+    IN_FLIGHT_MAX = 1024,         /* requests that wait for the disk, or for a worker */
     OUT_HIGH = 1 << 20,           /* output waiting: no more requests are read, nothing pushed */
     BEGUN_BYTES = 4096,           /* the first of an unfinished message that are kept aside */
     READ_BYTES = 256 << 10,       /* read at once, into a buffer that all connections share */
     SUBSCRIPTIONS_MAX = 64,       /* listeners included */
     PUSH_EVENTS = 256,            /* events pushed to one subscription in a turn */
     PUSH_BYTES = 256 << 10,
+    TURN_BYTES = 8 << 20,         /* to all of them: what others ask is not to wait for a thousand that catch up */
     CHECKPOINT_EVENTS = 10000,
-    SIGNALS_BUFFER = 1024,        /* default of a listener */
-    SIGNALS_BYTES_MAX = 8 << 20,  /* of signals that wait for one listener */
+    SIGNALS_BUFFER = 1024,        /* that may wait for one listener, where it does not say how many, */
+    SIGNALS_BUFFER_MAX = 65536,   /* and where it does: 512 KiB of places for them */
+    SIGNALS_BYTES_MAX = 8 << 20,  /* of those that wait */
+    SUBJECT_BYTES_MAX = 256,
+    SUBJECT_TOKENS_MAX = 16,      /* as deep are wildcards looked for */
+    READ_LIMIT = 1000,            /* events of a page, where it is not asked for more; */
+    READ_BYTES_MAX = 4 << 20,     /* so much one page may add to output that is under OUT_HIGH */
+    UNREADABLE_MAX = 100,         /* events in a row that are passed over: more tell nobody more */
+    STREAMS_LIMIT = 1000,         /* of a listing, */
+    STREAMS_LIMIT_MAX = 10000,    /* and where more are asked for: some 6 MB if all names are long */
     INLINE_US = 500,              /* a group that takes less is written by the loop, which sleeps so long */
     DRAIN_MS = 4000
 };
@@ -53,6 +58,7 @@ typedef struct ml_server ml_server;
 typedef struct ml_conn ml_conn;
 typedef struct ml_subscription ml_subscription;
 typedef struct ml_source ml_source;
+typedef struct ml_workers ml_workers;
 
 /* The first member of a subscription and of a listener. */
 typedef struct ml_follower {
@@ -71,7 +77,8 @@ struct ml_conn {
     ml_server *server;
     ml_conn *prev, *next;       /* in server->conns */
     ml_conn *dirty_next;        /* in server->dirty: has output */
-    bool dirty, closing, closed, reading;
+    ml_conn *paused_next;       /* in server->paused: is not read from */
+    bool dirty, paused, closing, closed, reading;
     bool known;                 /* said hello with the token, or needs none */
     bool maps;                  /* wants events as maps */
     bool held;                  /* its next message waits for room in the group */
@@ -79,8 +86,8 @@ struct ml_conn {
     bool overrun;               /* lost a signal, and wants to be closed then */
     bool awaited;               /* counted among those that have not said hello */
     ml_source *source;          /* TCP: where it is counted */
-    unsigned refs;              /* appends waiting to be answered, and the write under way */
-    unsigned in_flight;
+    unsigned refs;              /* requests in flight, the write under way, both lists above */
+    unsigned in_flight;         /* requests that are answered later */
     uint64_t began;             /* when the first byte of an unfinished message came; 0 = none */
     uint64_t accepted;
     ml_buf in;                  /* bytes of messages not handled yet */
@@ -137,8 +144,9 @@ struct ml_server {
     uv_pipe_t unix_socket;
     uv_tcp_t tcp[8];
     size_t tcp_count;
+    char *directory;     /* of the store, from the root on */
     char socket_path[108];
-    ml_conn *conns, *dirty;
+    ml_conn *conns, *dirty, *paused;
     size_t conn_count, conns_max;
     size_t per_address;       /* connections from one address; 0 = as is fit */
     size_t unknown_count;     /* connections that have not said hello, and must */
@@ -149,14 +157,14 @@ struct ml_server {
     ml_source *sources;
     int said;                 /* where messages go */
     uint64_t last_id; /* of subscriptions */
-    ml_subscription *subscriptions; /* all, for a turn */
+    ml_subscription *subscriptions, *next_served; /* all; where the next turn begins; NULL: with the first */
     bool draining, stopped;
-    bool paused;         /* there may be connections that are not read from */
     bool shared;         /* a command's daemon whose command has gone, and that others use */
     ml_conn *command;    /* the first client of a command's daemon, while it is there */
     char damage[ML_SENTENCE_MAX]; /* what is wrong with the store, "CODE: sentence"; else "" */
     uint64_t started, requests, appended, idle_since;
     uint64_t pushed_position; /* log position that subscriptions were last served for */
+    bool behind;              /* one of them may have something to get nevertheless */
     bool more;                /* a subscription had more than a turn gives */
     bool handled;             /* a message was */
     uint8_t *scratch;         /* READ_BYTES */
@@ -167,6 +175,11 @@ struct ml_server {
     ml_query_item items[ML_QUERY_ITEMS_MAX]; /* of the query being read */
     ml_bytes terms[ML_QUERY_TERMS_MAX];
     struct ml_subjects *subjects;
+    ml_workers *workers;
+    struct ml_rules *rules;
+    struct ml_commands *commands;
+    bool ready;               /* has said so */
+    bool deaf;                /* had no memory for a client, and is not told of the next before it takes that one */
 };
 
 /* access.c */
@@ -181,6 +194,7 @@ void ml_access_tell(ml_server *server);
 
 /* conn.c */
 void ml_conn_accept(uv_stream_t *listener, int status);
+void ml_conn_accept_again(ml_server *server); /* those that wait since it was deaf */
 /* Makes a client of a connected unix socket; NULL if that cannot be. */
 ml_conn *ml_conn_adopt(ml_server *server, int file);
 void ml_conn_close(ml_conn *conn);
@@ -191,6 +205,8 @@ void ml_conn_release(ml_conn *conn); /* gives back one ref */
 void ml_conn_resume(ml_conn *conn);  /* handles what was held back */
 void ml_conn_dirty(ml_conn *conn);   /* it has output that leaves at the end of the turn */
 void ml_conn_flush(ml_conn *conn);
+void ml_conn_flush_dirty(ml_server *server);   /* all that are */
+void ml_conn_resume_paused(ml_server *server); /* all that are not read from */
 void ml_conn_shrink(ml_conn *conn);  /* an idle one holds no buffer */
 size_t ml_conn_room(const ml_conn *conn); /* bytes of output that may be added */
 bool ml_conn_congested(const ml_conn *conn); /* no room */
@@ -204,6 +220,8 @@ extern const ml_pushed ml_dispatch_pushes[];
 ML_MUST_USE bool ml_dispatch_message(ml_conn *conn, ml_bytes message, ml_ended *ended);
 /* Begins an answer: the result is to be packed onto the connection's output next. */
 ml_buf *ml_dispatch_answer(ml_conn *conn, uint32_t msgid);
+/* Packs [number, "CODE: sentence"]. */
+void ml_dispatch_pack_error(ml_buf *out, ml_code code, const char *sentence);
 void ml_dispatch_refuse(ml_conn *conn, uint32_t msgid, ml_code code, const char *sentence);
 /* A call of the store failed: its sentence is the answer's. */
 ml_ended ml_dispatch_refuse_store(ml_call *call, ml_code code);
@@ -224,6 +242,13 @@ ml_ended ml_methods_unsubscribe(ml_call *call, const ml_params *params);
 ml_ended ml_methods_signal(ml_call *call, const ml_params *params);
 ml_ended ml_methods_listen(ml_call *call, const ml_params *params);
 ml_ended ml_methods_unlisten(ml_call *call, const ml_params *params);
+ml_ended ml_methods_command(ml_call *call, const ml_params *params);
+ml_ended ml_methods_state(ml_call *call, const ml_params *params);
+ml_ended ml_methods_rules_check(ml_call *call, const ml_params *params);
+ml_ended ml_methods_rules_load(ml_call *call, const ml_params *params);
+ml_ended ml_methods_rules_list(ml_call *call, const ml_params *params);
+ml_ended ml_methods_rules_history(ml_call *call, const ml_params *params);
+ml_ended ml_methods_rules_rollback(ml_call *call, const ml_params *params);
 
 /* selection.c: stream, category, query of read and subscribe. The query's items are borrowed
  * until the next call. */
@@ -250,6 +275,9 @@ void ml_push_drop(ml_conn *conn); /* all subscriptions of a connection */
 void ml_signals_drop(ml_conn *conn);
 void ml_signals_drain(ml_conn *conn); /* moves buffered signals to output that has room */
 void ml_signals_free(ml_server *server);
+
+/* check.c: is the directory's name short enough for the socket in it? */
+ML_MUST_USE ml_code ml_check_socket(const char *dir, ml_error *why);
 
 /* say.c: the program's own messages, on stderr or in a file. Opening again (SIGHUP) keeps the
  * old one if there is no new one. */

@@ -1,11 +1,13 @@
 /* methods_read.c -- hello, read, head, streams, status, api: answered at once. */
 #include <inttypes.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "inside.h"
+#include "later.h"
+#include "translate.h"
 
-enum { READ_LIMIT = 1000, UNREADABLE_MAX = 100, READ_BYTES_MAX = 4 << 20, STREAMS_LIMIT = 1000, PROTOCOL = 1 };
+enum { PROTOCOL = 1 };
 
 static void pack_entry(ml_buf *out, const char *name, uint64_t value)
 {
@@ -53,7 +55,9 @@ ml_ended ml_methods_hello(ml_call *call, const ml_params *params)
         return ML_REFUSED;
     }
     if (!conn->known && !same_token(token, call->server->options->token)) {
-        ml_error_set(&call->why, ML_UNAUTHENTICATED, "the token is not the daemon's");
+        ml_error_set(&call->why, ML_UNAUTHENTICATED,
+                     token.size > 0 ? "the token is not the daemon's"
+                                    : "this daemon wants a token: --token-file or MOONLOG_TOKEN");
         return ML_REFUSED;
     }
     ml_access_greeted(conn);
@@ -114,6 +118,9 @@ typedef struct page {
     uint32_t count;
     uint64_t next;
     bool ended;
+    bool raw;           /* as stored, whatever the rules say */
+    bool translate;     /* an event has another shape by now: all go through a worker */
+    ml_buf *stored;     /* then: to here */
     bool partial;       /* goes on behind what cannot be read */
     ml_buf unreadable;  /* why, as packed sentences */
     uint32_t unreadable_count;
@@ -128,6 +135,19 @@ static bool pass_unreadable(const ml_call *call, page *p, unsigned in_a_row)
     return true;
 }
 
+/* The event onto the page. False: from here on it is clear that a worker has to see them. */
+static bool add_event(const ml_call *call, page *p, const ml_event *event)
+{
+    if (p->translate) {
+        ml_buf_add(p->stored, event->wire.data, event->wire.size);
+        return true;
+    }
+    if (!p->raw && ml_translate_wanted(call->server, event)) return false;
+    ml_selection_pack_event(call->conn->maps, p->out, event);
+    return true;
+}
+
+/* Stops early, with p->translate set, if the page has to be made by a worker. */
 static ml_code fill(ml_call *call, const ml_selection *selection, ml_cursor *cursor, page *p)
 {
     ml_event event;
@@ -139,7 +159,10 @@ static ml_code fill(ml_call *call, const ml_selection *selection, ml_cursor *cur
         if (code == ML_CORRUPT && p->partial) p->ended = true;
         if (code) return p->ended ? ML_OK : code;
         in_a_row = 0;
-        ml_selection_pack_event(call->conn->maps, p->out, &event);
+        if (!add_event(call, p, &event)) {
+            p->translate = true;
+            return ML_OK;
+        }
         uint64_t at = selection->stream.size > 0 ? event.revision : event.position;
         p->next = selection->backward ? (at > 0 ? at - 1 : 0) : at + 1;
         p->ended = selection->backward && at == last; /* nothing is before it, and next cannot say so */
@@ -166,36 +189,117 @@ static void end_later(ml_buf *out, size_t begin, uint64_t value)
     ml_put_be64(out->data + begin + 1, value);
 }
 
-/* The events stand behind what is short, so that who reads the map need not pass over them to
- * know where to go on. */
+/* What stands before the events, so that who reads the map need not pass over them to know where
+ * to go on. `out` is left at the events' array. */
+typedef struct page_map {
+    size_t begin, next, end;
+} page_map;
+
+static page_map begin_page(ml_buf *out, uint64_t head)
+{
+    page_map map = {.begin = ml_pack_begin(out)};
+    pack_entry(out, "head", head);
+    map.next = begin_later(out, "next");
+    ml_pack_text(out, "end");
+    map.end = out->size;
+    ml_pack_bool(out, false);
+    ml_pack_text(out, "events");
+    return map;
+}
+
+static void end_page(ml_buf *out, const page_map *map, const page *p)
+{
+    end_later(out, map->next, p->next);
+    if (p->ended && !out->failed) out->data[map->end] = 0xc3;
+    if (p->unreadable_count > 0) {
+        ml_pack_text(out, "unreadable");
+        ml_pack_array(out, p->unreadable_count);
+        ml_buf_add(out, p->unreadable.data, p->unreadable.size);
+    }
+    ml_pack_end_map(out, map->begin, p->unreadable_count > 0 ? 5 : 4); /* under 16: nothing is moved */
+}
+
 static ml_ended answer_page(ml_call *call, const ml_selection *selection, ml_cursor *cursor, page *p)
 {
     size_t before = call->conn->out.size;
     ml_buf *out = p->out = ml_dispatch_answer(call->conn, call->msgid);
     ml_head head;
     ML_IGNORE(ml_get_head(call->server->store, (ml_bytes){0}, &head));
-    size_t map = ml_pack_begin(out);
-    pack_entry(out, "head", head.position);
-    size_t next = begin_later(out, "next");
-    ml_pack_text(out, "end");
-    size_t end = out->size;
-    ml_pack_bool(out, false);
-    ml_pack_text(out, "events");
+    page_map map = begin_page(out, head.position);
     size_t events = begin_events(out);
     ml_code code = fill(call, selection, cursor, p);
-    if (code) {
+    if (code || p->translate) {
         out->size = before; /* a damaged event is an error, not a page that ends early */
-        return ml_dispatch_refuse_store(call, code);
+        return code ? ml_dispatch_refuse_store(call, code) : ML_ANSWERED;
     }
     end_events(out, events, p->count);
-    end_later(out, next, p->next);
-    if (p->ended && !out->failed) out->data[end] = 0xc3;
-    if (p->unreadable_count > 0) {
-        ml_pack_text(out, "unreadable");
-        ml_pack_array(out, p->unreadable_count);
-        ml_buf_add(out, p->unreadable.data, p->unreadable.size);
+    end_page(out, &map, p);
+    return ML_ANSWERED;
+}
+
+/* ---- read, by way of a worker ------------------------------------------------------------------- */
+
+/* A page whose events come back in their latest shape. */
+typedef struct round_trip {
+    ml_ask ask;
+    ml_later later;
+    page page;
+    uint64_t head;
+} round_trip;
+
+static void end_trip(round_trip *trip)
+{
+    ml_later_end(&trip->later);
+    ml_buf_free(&trip->page.unreadable);
+    ml_buf_free(&trip->ask.params);
+    free(trip);
+}
+
+static void came_back(ml_ask *ask, ml_code code, ml_bytes result, const char *sentence)
+{
+    round_trip *trip = (round_trip *)ask;
+    ml_bytes events;
+    uint32_t count;
+    if (!code && !ml_translate_read(result, &count, &events)) code = ML_INTERNAL, sentence = "a worker gave no events back";
+    ml_buf *out = code ? NULL : ml_later_answer(&trip->later);
+    if (out != NULL) {
+        page_map map = begin_page(out, trip->head);
+        ml_pack_array(out, count);
+        ml_buf_add(out, events.data, events.size);
+        end_page(out, &map, &trip->page);
     }
-    ml_pack_end_map(out, map, p->unreadable_count > 0 ? 5 : 4); /* under 16: nothing is moved */
+    if (code) ml_later_refuse(&trip->later, code, sentence);
+    end_trip(trip);
+}
+
+static ml_code begin_trip(ml_call *call, const ml_selection *selection, round_trip *trip)
+{
+    ml_cursor *cursor;
+    ml_head head;
+    page *p = &trip->page;
+    ML_IGNORE(ml_get_head(call->server->store, (ml_bytes){0}, &head));
+    trip->head = head.position;
+    ml_code code = ml_read(call->server->store, selection, &cursor);
+    if (!code) code = fill(call, selection, cursor, p);
+    ml_cursor_free(cursor);
+    if (code) return ml_error_retell(&call->why, code, ml_why(call->server->store));
+    return ml_translate_send(call->server, &trip->ask, call->conn->maps, came_back, &call->why);
+}
+
+static ml_ended send_round(ml_call *call, const ml_selection *selection, bool partial)
+{
+    round_trip *trip = calloc(1, sizeof *trip);
+    if (trip == NULL) {
+        ml_error_memory(&call->why, "a page");
+        return ML_REFUSED;
+    }
+    trip->page = (page){.translate = true, .partial = partial, .next = selection->from};
+    trip->page.stored = ml_translate_begin(&trip->ask);
+    if (begin_trip(call, selection, trip)) {
+        end_trip(trip);
+        return ML_REFUSED;
+    }
+    trip->later = ml_later_begin(call);
     return ML_ANSWERED;
 }
 
@@ -206,13 +310,14 @@ ml_ended ml_methods_read(ml_call *call, const ml_params *params)
     page p = {0};
     if (read_range(call, params, &selection)) return ML_REFUSED;
     if (ml_params_bool(params, "partial", &p.partial, &call->why)) return ML_REFUSED;
+    if (ml_params_bool(params, "raw", &p.raw, &call->why)) return ML_REFUSED;
     ml_code code = ml_read(call->server->store, &selection, &cursor);
     if (code) return ml_dispatch_refuse_store(call, code);
     p.next = selection.from;
     ml_ended ended = answer_page(call, &selection, cursor, &p);
     ml_buf_free(&p.unreadable);
     ml_cursor_free(cursor);
-    return ended;
+    return p.translate ? send_round(call, &selection, p.partial) : ended;
 }
 
 /* ---- head, streams -------------------------------------------------------------------------------- */
@@ -261,7 +366,7 @@ ml_ended ml_methods_streams(ml_call *call, const ml_params *params)
     ml_code code = ml_params_str(params, "category", &category, &call->why);
     if (!code) code = ml_params_str(params, "prefix", &prefix, &call->why);
     if (!code) code = ml_params_int(params, "after", 0, INT64_MAX, &after, NULL, &call->why);
-    if (!code) code = ml_params_int(params, "limit", 1, 10000, &l.limit, NULL, &call->why);
+    if (!code) code = ml_params_int(params, "limit", 1, STREAMS_LIMIT_MAX, &l.limit, NULL, &call->why);
     if (code) return ML_REFUSED;
     size_t before = call->conn->out.size;
     l.out = ml_dispatch_answer(call->conn, call->msgid);
@@ -297,11 +402,11 @@ ml_ended ml_methods_status(ml_call *call, const ml_params *params)
     if (code) return ml_dispatch_refuse_store(call, code);
     ml_buf *out = ml_dispatch_answer(call->conn, call->msgid);
     bool damage = server->damage[0] != '\0';
-    ml_pack_map(out, damage ? 22 : 21);
+    ml_pack_map(out, damage ? 24 : 23);
     ml_pack_text(out, "version");
     ml_pack_text(out, ML_VERSION);
     ml_pack_text(out, "directory");
-    ml_pack_text(out, server->options->dir);
+    ml_pack_text(out, server->directory);
     pack_entry(out, "pid", (uint64_t)getpid());
     pack_entry(out, "uptime_ms", uv_now(&server->loop) - server->started);
     pack_entry(out, "connections", server->conn_count);
@@ -328,6 +433,10 @@ ml_ended ml_methods_status(ml_call *call, const ml_params *params)
     }
     ml_pack_text(out, "draining");
     ml_pack_bool(out, server->draining);
+    ml_pack_text(out, "rules");
+    ml_rules_pack_status(server, out);
+    ml_pack_text(out, "workers");
+    ml_workers_pack_status(server, out);
     return ML_ANSWERED;
 }
 

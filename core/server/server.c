@@ -1,17 +1,24 @@
 /* server.c -- the loop: begin, turn, drain, stop. */
 #include "server.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "../store/store.h"
+#include "commands.h"
 #include "inside.h"
+#include "rules.h"
+#include "workers.h"
 
 /* ---- a turn ---------------------------------------------------------------------------------- */
 
@@ -25,29 +32,6 @@ static void wake(void *context)
 
 static void keep_turning(uv_idle_t *idle) { (void)idle; }
 
-/* Connections whose append found the group full: there is room again. Thousands that are idle are
- * not gone through for that. */
-static void resume_held(ml_server *server)
-{
-    if (!server->paused) return;
-    server->paused = false;
-    for (ml_conn *conn = server->conns, *next; conn != NULL; conn = next) {
-        next = conn->next;
-        if (conn->held || (!conn->reading && !conn->closing)) ml_conn_resume(conn);
-        if (!conn->closing && (conn->held || !conn->reading)) server->paused = true;
-    }
-}
-
-static void flush_dirty(ml_server *server)
-{
-    while (server->dirty != NULL) {
-        ml_conn *conn = server->dirty;
-        server->dirty = conn->dirty_next;
-        conn->dirty = false;
-        ml_conn_flush(conn);
-    }
-}
-
 static bool drained(const ml_server *server)
 {
     for (const ml_conn *conn = server->conns; conn != NULL; conn = conn->next)
@@ -57,6 +41,7 @@ static bool drained(const ml_server *server)
 
 static void stop(ml_server *server);
 static void drain(ml_server *server);
+static void say_ready(ml_server *server);
 
 /* The daemon of a command stops with its last client. If the command goes before others do, it
  * is told not to wait, by the end of our stderr, which was its pipe. */
@@ -76,17 +61,20 @@ static void turn(uv_prepare_t *prepare)
 {
     ml_server *server = prepare->data;
     server->more = false;
-    /* A failure is told to those who asked; a failed store refuses every later append. */
-    ML_IGNORE(ml_settle(server->store, false));
+    /* A failure is told to those who asked, and what was admitted behind it is given up. */
+    if (ml_settle(server->store, false)) server->commands->epoch++;
+    ml_commands_resume(server);
     server->handled = false;
-    resume_held(server);
+    ml_conn_resume_paused(server);
     server->more = server->more || server->handled; /* what came too late to be written now */
     if (server->subscriptions != NULL) ml_push_serve(server);
-    flush_dirty(server);
+    ml_workers_flush(server);
+    ml_conn_flush_dirty(server);
+    if (!server->ready && ml_rules_ready(server)) say_ready(server);
     if (server->options->client >= 0 && !server->draining) check_command(server);
     if (server->draining && !server->stopped && drained(server)) stop(server);
     if (server->stopped) return;
-    if (server->more) uv_idle_start(&server->busy, keep_turning);
+    if (server->more || ml_store_get_work(server->store) == ML_STORE_STAGED) uv_idle_start(&server->busy, keep_turning);
     else uv_idle_stop(&server->busy);
 }
 
@@ -96,9 +84,12 @@ static void each_second(uv_timer_t *timer)
 {
     ml_server *server = timer->data;
     ml_access_each_second(server);
+    ml_conn_accept_again(server);
     ml_push_checkpoints(server);
-    /* Idle for a second: the watermark goes to the disk, too. */
-    if (server->appended == server->idle_since) ml_flush(server->store, ML_DISK);
+    /* Idle for a second: the watermark goes to the disk, too. A group that takes longer than that
+     * is not waited for: others are to be served meanwhile. */
+    bool idle = server->appended == server->idle_since && ml_store_get_work(server->store) == ML_STORE_DONE;
+    if (idle) ML_IGNORE(ml_flush(server->store, ML_DISK)); /* who appends next is told */
     server->idle_since = server->appended;
     if (server->draining && !server->stopped) stop(server);
 }
@@ -116,8 +107,11 @@ static void stop(ml_server *server)
     server->stopped = true;
     /* What the flusher still has is answered now: it may not wake a loop that is gone. */
     if (server->store != NULL) ML_IGNORE(ml_settle(server->store, true));
-    flush_dirty(server);
+    ml_workers_stop(server);
+    ml_commands_resume(server);
+    ml_conn_flush_dirty(server);
     while (server->conns != NULL) ml_conn_close(server->conns);
+    ml_conn_resume_paused(server); /* none of them: it forgets them */
     ml_access_tell(server);
     uv_idle_stop(&server->busy);
     uv_walk(&server->loop, close_handle, NULL);
@@ -132,8 +126,6 @@ static void drain(ml_server *server)
     uv_close((uv_handle_t *)&server->unix_socket, NULL);
     for (size_t n = 0; n < server->tcp_count; n++) uv_close((uv_handle_t *)&server->tcp[n], NULL);
     uv_timer_start(&server->clock, each_second, DRAIN_MS, 0);
-    server->more = true;
-    uv_idle_start(&server->busy, keep_turning);
 }
 
 static void on_stop(uv_signal_t *handle, int number)
@@ -162,16 +154,10 @@ static ml_code refuse_uv(ml_error *why, int failed, const char *what, const char
 
 static ml_code listen_unix(ml_server *server, ml_error *why)
 {
-    int size = snprintf(server->socket_path, sizeof server->socket_path, "%s/moonlog.sock", server->options->dir);
-    bool fits = size < (int)sizeof((struct sockaddr_un *)0)->sun_path;
-    if (!fits && server->options->client >= 0) {
-        server->socket_path[0] = '\0'; /* its command needs no path */
-        return ML_OK;
-    }
-    if (!fits)
-        return ml_error_set(why, ML_BAD_REQUEST,
-                            "the path %s/moonlog.sock is too long for a unix socket; use a shorter directory",
-                            server->options->dir);
+    ml_code code = ml_check_socket(server->options->dir, why);
+    if (code && server->options->client >= 0) return ML_OK; /* its command needs no path */
+    if (code) return code;
+    snprintf(server->socket_path, sizeof server->socket_path, "%s/moonlog.sock", server->options->dir);
     /* The store's lock is ours, so whatever is there was left by a daemon that is gone. */
     unlink(server->socket_path);
     mode_t mask = umask(0117);
@@ -211,20 +197,25 @@ static ml_code parse_address(const char *text, struct sockaddr_storage *address,
     return ml_error_set(why, ML_BAD_REQUEST, "%s is no address; write tcp:127.0.0.1:7070", text);
 }
 
-ml_code ml_server_check_address(const char *text, ml_error *why)
+static ml_code check_address(const char *text, bool token, struct sockaddr_storage *address, ml_error *why)
+{
+    ml_code code = parse_address(text, address, why);
+    if (code || token || is_loopback(address)) return code;
+    return ml_error_set(why, ML_FORBIDDEN,
+                        "%s can be reached from other machines; give a token file, or listen on 127.0.0.1", text);
+}
+
+ml_code ml_server_check_address(const char *text, bool token, ml_error *why)
 {
     struct sockaddr_storage unused;
-    return parse_address(text, &unused, why);
+    return check_address(text, token, &unused, why);
 }
 
 static ml_code listen_tcp(ml_server *server, const char *text, ml_error *why)
 {
     struct sockaddr_storage address;
-    ml_code code = parse_address(text, &address, why);
+    ml_code code = check_address(text, server->options->token != NULL, &address, why);
     if (code) return code;
-    if (!is_loopback(&address) && server->options->token == NULL)
-        return ml_error_set(why, ML_FORBIDDEN,
-                            "%s can be reached from other machines; give a token file, or listen on 127.0.0.1", text);
     if (server->tcp_count == sizeof server->tcp / sizeof *server->tcp)
         return ml_error_set(why, ML_LIMIT, "more than %zu TCP addresses", server->tcp_count);
     uv_tcp_t *tcp = &server->tcp[server->tcp_count++];
@@ -321,7 +312,9 @@ static void print_bound(ml_buf *line, const uv_tcp_t *tcp)
 static void say_ready(ml_server *server)
 {
     ml_buf line = {0};
-    ml_buf_print(&line, "ready %s", server->socket_path);
+    server->ready = true;
+    if (server->options->client >= 0) return;
+    ml_buf_print(&line, "ready %s/moonlog.sock", server->directory);
     for (size_t n = 0; n < server->tcp_count; n++) print_bound(&line, &server->tcp[n]);
     ml_buf_print(&line, " pid %d\n", (int)getpid());
     int file = server->options->ready >= 0 ? server->options->ready : STDOUT_FILENO;
@@ -338,18 +331,43 @@ static ml_code open_store(ml_server *server, ml_error *why)
     ml_code code = ml_open(&server->store, server->options->dir, &options);
     if (code == ML_OK) code = ml_get_stats(server->store, &stats);
     if (code == ML_OK && stats.damaged) snprintf(server->damage, sizeof server->damage, "%s", ml_why(server->store));
-    return code == ML_OK ? ML_OK : ml_error_retell(why, code, ml_why(server->store));
+    if (code) return ml_error_retell(why, code, ml_why(server->store));
+    /* Who reads it need not know where we were started. */
+    server->directory = realpath(server->options->dir, NULL);
+    if (server->directory == NULL) server->directory = strdup(server->options->dir);
+    return server->directory != NULL ? ML_OK : ml_error_memory(why, "the directory's name");
 }
 
 static void free_server(ml_server *server)
 {
     ml_signals_free(server);
+    ml_workers_free(server);
+    ml_commands_free(server);
+    ml_rules_free(server);
     free(server->scratch);
     free(server->drafts);
     free(server->writes);
     free(server->tags);
     free(server->ids);
+    free(server->directory);
     free(server);
+}
+
+/* The loop runs for a fraction of a millisecond at a time and then waits; the threads behind it
+ * fill files with zeros and hash them. Asking for short turns (Linux 6.12; older ones ignore it)
+ * lets it have the processor back at once, and not when they have had their 3 ms. */
+static void ask_for_short_turns(void)
+{
+    struct {
+        uint32_t size, policy;
+        uint64_t flags;
+        int32_t nice;
+        uint32_t priority;
+        uint64_t runtime_ns, deadline_ns, period_ns;
+    } wanted = {.size = 48, .policy = SCHED_OTHER, .flags = 1 /* threads to come are as others */, .runtime_ns = 100000};
+    errno = 0;
+    wanted.nice = getpriority(PRIO_PROCESS, 0);
+    if (errno == 0) ML_IGNORE(syscall(SYS_sched_setattr, 0, &wanted, 0) < 0);
 }
 
 ml_code ml_server_run(const ml_server_options *options, ml_error *why)
@@ -360,16 +378,19 @@ ml_code ml_server_run(const ml_server_options *options, ml_error *why)
     server->said = STDERR_FILENO;
     signal(SIGPIPE, SIG_IGN);
     raise_descriptors();
+    ask_for_short_turns();
     ml_code code = ml_say_open(server, why);
     if (!code) code = allocate(server, why);
     ml_access_begin(server);
     uv_loop_init(&server->loop);
     begin_handles(server);
     if (!code) code = open_store(server, why);
+    if (!code) code = ml_workers_begin(server, why);
+    if (!code) code = ml_commands_begin(server, why);
+    if (!code) code = ml_rules_begin(server, why);
     if (!code) code = begin_clients(server, why);
     server->started = uv_now(&server->loop);
     if (code) stop(server);
-    else if (options->client < 0) say_ready(server);
     uv_run(&server->loop, UV_RUN_DEFAULT);
     if (options->client < 0) notify_supervisor("STOPPING=1");
     if (server->socket_path[0] != '\0' && !code) unlink(server->socket_path);

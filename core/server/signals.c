@@ -1,7 +1,7 @@
 /* signals.c -- transient signals: whoever listens now gets it, nobody waits for anybody.
  *
- * Listeners hang in a tree of subject tokens: each node has its children by name, one for
- * `*`, and the listeners that end there, with or without a `>`. A signal that a connection
+ * Listeners hang in a tree of subject tokens: each node has its children in the order of their
+ * names, one for `*`, and the listeners that end there, with or without a `>`. A signal that a connection
  * cannot take at once waits in the listener's own ring, bounded in signals and in bytes; a full
  * ring loses one by its policy, counts it, and the next delivery is preceded by a `gap`.
  */
@@ -9,8 +9,6 @@
 #include <stdlib.h>
 
 #include "inside.h"
-
-enum { SUBJECT_BYTES_MAX = 256, TOKENS_MAX = 16, BUFFER_MAX = 65536 };
 
 typedef enum policy { DROP_OLD, DROP_NEW, DISCONNECT } policy;
 
@@ -20,7 +18,7 @@ typedef struct node {
     ml_bytes name; /* own copy */
     struct node *parent;
     struct node **children;
-    size_t count;
+    size_t count, capacity;
     struct node *star;
     listener *here, *rest; /* that end here; that end in '>' here */
 } node;
@@ -36,7 +34,7 @@ typedef struct waiting {
 
 struct listener {
     ml_follower link;
-    listener *next;  /* of its node */
+    listener *prev, *next; /* of its node */
     node *node;
     listener **list; /* the node's list it is in */
     policy policy;
@@ -49,7 +47,7 @@ struct listener {
 /* ---- subjects --------------------------------------------------------------------------------- */
 
 /* Splits into tokens; false if it is no subject. Wildcards only in patterns. */
-static bool split(ml_bytes subject, bool pattern, ml_bytes tokens[TOKENS_MAX], size_t *count)
+static bool split(ml_bytes subject, bool pattern, ml_bytes tokens[SUBJECT_TOKENS_MAX], size_t *count)
 {
     const char *text = subject.data;
     size_t from = 0;
@@ -60,10 +58,11 @@ static bool split(ml_bytes subject, bool pattern, ml_bytes tokens[TOKENS_MAX], s
             if ((unsigned char)text[n] <= ' ') return false;
             continue;
         }
-        if (n == from || *count == TOKENS_MAX) return false;
+        if (n == from || *count == SUBJECT_TOKENS_MAX) return false;
         ml_bytes token = {text + from, n - from};
-        bool wild = token.size == 1 && (*(const char *)token.data == '*' || *(const char *)token.data == '>');
+        bool wild = memchr(token.data, '*', token.size) != NULL || memchr(token.data, '>', token.size) != NULL;
         if (wild && !pattern) return false;
+        if (wild && token.size > 1) return false; /* it looks like what it is not */
         if (wild && *(const char *)token.data == '>' && n < subject.size) return false;
         tokens[(*count)++] = token;
         from = n + 1;
@@ -75,24 +74,56 @@ static ml_code refuse_subject(const char *what, ml_error *why)
 {
     return ml_error_set(why, ML_BAD_REQUEST,
                         "the %s is no subject: up to %d tokens with a '.' between them, %d bytes in all, no spaces%s",
-                        what, TOKENS_MAX, SUBJECT_BYTES_MAX,
-                        strcmp(what, "pattern") == 0 ? "; '*' is any one token, '>' at the end the rest" : "");
+                        what, SUBJECT_TOKENS_MAX, SUBJECT_BYTES_MAX,
+                        strcmp(what, "pattern") == 0 ? "; '*' is any one whole token, '>' at the end the rest" : ", no '*' or '>'");
 }
 
-static node *child(node *of, ml_bytes name, bool make)
+static int compare(ml_bytes a, ml_bytes b)
 {
-    for (size_t n = 0; n < of->count; n++)
-        if (ml_bytes_equal(of->children[n]->name, name)) return of->children[n];
-    if (!make) return NULL;
-    node **children = realloc(of->children, (of->count + 1) * sizeof *children);
-    if (children == NULL) return NULL;
-    of->children = children;
-    node *made = calloc(1, sizeof *made + name.size);
+    int differs = memcmp(a.data, b.data, a.size < b.size ? a.size : b.size);
+    return differs != 0 ? differs : (a.size > b.size) - (a.size < b.size);
+}
+
+/* Where a child of that name is, or would be: halving, since thousands may have inboxes side by
+ * side. */
+static size_t find(const node *of, ml_bytes name)
+{
+    size_t from = 0, to = of->count;
+    while (from < to) {
+        size_t middle = from + (to - from) / 2;
+        if (compare(of->children[middle]->name, name) < 0) from = middle + 1;
+        else to = middle;
+    }
+    return from;
+}
+
+static node *child(const node *of, ml_bytes name)
+{
+    size_t at = find(of, name);
+    return at < of->count && ml_bytes_equal(of->children[at]->name, name) ? of->children[at] : NULL;
+}
+
+static node *make_child(node *of, ml_bytes name)
+{
+    node *made = child(of, name);
+    if (made != NULL) return made;
+    if (of->count == of->capacity) {
+        size_t capacity = of->capacity > 0 ? of->capacity * 2 : 4;
+        node **children = realloc(of->children, capacity * sizeof *children);
+        if (children == NULL) return NULL;
+        of->children = children;
+        of->capacity = capacity;
+    }
+    made = calloc(1, sizeof *made + name.size);
     if (made == NULL) return NULL;
     memcpy(made + 1, name.data, name.size);
     made->name = (ml_bytes){made + 1, name.size};
     made->parent = of;
-    return of->children[of->count++] = made;
+    size_t at = find(of, name);
+    memmove(of->children + at + 1, of->children + at, (of->count - at) * sizeof *of->children);
+    of->children[at] = made;
+    of->count++;
+    return made;
 }
 
 static node *star_of(node *of)
@@ -109,12 +140,11 @@ static void prune(node *at)
 {
     while (at->parent != NULL && at->here == NULL && at->rest == NULL && at->star == NULL && at->count == 0) {
         node *of = at->parent;
-        size_t n = 0;
         if (of->star == at) {
             of->star = NULL;
         } else {
-            while (of->children[n] != at) n++;
-            of->children[n] = of->children[--of->count];
+            size_t n = find(of, at->name);
+            memmove(of->children + n, of->children + n + 1, (--of->count - n) * sizeof *of->children);
         }
         free(at->children);
         free(at);
@@ -131,8 +161,12 @@ static node *place(node *root, const ml_bytes *tokens, size_t count, bool *rest)
         bool single = tokens[n].size == 1;
         *rest = single && first == '>';
         if (*rest) return at;
-        at = single && first == '*' ? star_of(at) : child(at, tokens[n], true);
-        if (at == NULL) return NULL;
+        node *next = single && first == '*' ? star_of(at) : make_child(at, tokens[n]);
+        if (next == NULL) {
+            prune(at);
+            return NULL;
+        }
+        at = next;
     }
     return at;
 }
@@ -170,9 +204,9 @@ static void drop_first(listener *of)
 
 static void free_listener(listener *of)
 {
-    listener **at = of->list;
-    while (*at != of) at = &(*at)->next;
-    *at = of->next;
+    if (of->prev != NULL) of->prev->next = of->next;
+    else *of->list = of->next;
+    if (of->next != NULL) of->next->prev = of->prev;
     prune(of->node);
     while (of->count > 0) drop_first(of);
     free(of->ring);
@@ -204,9 +238,13 @@ static ml_code make_listener(ml_call *call, const ml_bytes *tokens, size_t count
     bool rest = false;
     node *at = server->subjects == NULL ? NULL : place(&server->subjects->root, tokens, count, &rest);
     listener *of = at == NULL ? NULL : calloc(1, sizeof *of);
-    if (of == NULL) return ml_error_memory(&call->why, "a listener");
+    if (of == NULL) {
+        if (at != NULL) prune(at);
+        return ml_error_memory(&call->why, "a listener");
+    }
     listener **list = rest ? &at->rest : &at->here;
     *of = (listener){.next = *list, .node = at, .list = list, .policy = chosen, .size = size};
+    if (of->next != NULL) of->next->prev = of;
     *list = of;
     *made = of;
     return ML_OK;
@@ -214,14 +252,14 @@ static ml_code make_listener(ml_call *call, const ml_bytes *tokens, size_t count
 
 ml_ended ml_methods_listen(ml_call *call, const ml_params *params)
 {
-    ml_bytes subject = {0}, tokens[TOKENS_MAX];
+    ml_bytes subject = {0}, tokens[SUBJECT_TOKENS_MAX];
     size_t count;
     int64_t buffer = SIGNALS_BUFFER;
     policy chosen = DROP_OLD;
     listener *of = NULL;
     ml_code code = ml_params_str(params, "subject", &subject, &call->why);
     if (!code && !split(subject, true, tokens, &count)) code = refuse_subject("pattern", &call->why);
-    if (!code) code = ml_params_int(params, "buffer", 1, BUFFER_MAX, &buffer, NULL, &call->why);
+    if (!code) code = ml_params_int(params, "buffer", 1, SIGNALS_BUFFER_MAX, &buffer, NULL, &call->why);
     if (!code) code = read_policy(params, &chosen, &call->why);
     if (!code) code = ml_follow_room(call);
     if (!code) code = make_listener(call, tokens, count, (size_t)buffer, chosen, &of);
@@ -329,7 +367,7 @@ static void match(const node *at, const ml_bytes *tokens, size_t count, telling 
     }
     deliver(at->rest, t);
     if (at->star != NULL) match(at->star, tokens + 1, count - 1, t);
-    const node *named = child((node *)(uintptr_t)at, tokens[0], false);
+    const node *named = child(at, tokens[0]);
     if (named != NULL) match(named, tokens + 1, count - 1, t);
 }
 
@@ -352,7 +390,7 @@ void ml_signals_drain(ml_conn *conn)
 ml_ended ml_methods_signal(ml_call *call, const ml_params *params)
 {
     static const uint8_t nil = 0xc0;
-    ml_bytes subject = {0}, reply = {0}, data = ml_params_raw(params, "data"), tokens[TOKENS_MAX], unused[TOKENS_MAX];
+    ml_bytes subject = {0}, reply = {0}, data = ml_params_raw(params, "data"), tokens[SUBJECT_TOKENS_MAX], unused[SUBJECT_TOKENS_MAX];
     size_t count, reply_count;
     ml_code code = ml_params_str(params, "subject", &subject, &call->why);
     if (!code) code = ml_params_str(params, "reply", &reply, &call->why);
