@@ -30,7 +30,7 @@ LDLIBS := -lcrypto -lm
 SHARED := -shared -Wl,-z,nodelete
 
 # ---- dependencies: Debian packages, asked for only when one is missing -----------------
-NEED_build := gcc libc6-dev pkg-config lua5.4 liblua5.4-dev libmsgpack-dev libxxhash-dev libssl-dev libuv1-dev
+NEED_build := gcc libc6-dev pkg-config lua5.4 liblua5.4-dev libmsgpack-dev libxxhash-dev libssl-dev libuv1-dev libseccomp-dev libedit-dev
 NEED_test := lua-busted python3 python3-msgpack python3-pynvim neovim nodejs
 NEED_lint := clang clang-format cppcheck lua-check
 NEED_fuzz := clang libclang-rt-14-dev
@@ -49,8 +49,11 @@ endef
 
 # ---- what is built ----------------------------------------------------------------------
 CORE := $(sort $(wildcard core/base/*.c core/log/*.c core/index/*.c core/store/*.c))
-SCRIPT := $(sort $(wildcard core/script/*.c))
-CLI := $(sort $(wildcard core/cli/*.c core/server/*.c))
+# The worker process is the program's alone: the Lua module has no use for its walls.
+WORKER := core/rules/jail.c $(wildcard core/rules/worker.c)
+SCRIPT := $(filter-out $(WORKER),$(sort $(wildcard core/script/*.c core/rules/*.c)))
+CLI := $(sort $(wildcard core/cli/*.c core/server/*.c)) $(WORKER)
+LUA := $(shell cd lua && find moonlog -name '*.lua')
 COREOBJ := $(CORE:%.c=$(OUT)/obj/%.o)
 CLIOBJ := $(CLI:%.c=$(OUT)/obj/%.o)
 SCRIPTOBJ := $(SCRIPT:%.c=$(OUT)/obj/%.o)
@@ -73,7 +76,7 @@ $(OUT)/obj/%.o: %.c Makefile
 	$(call quiet,CC $<)$(CC) $(CFLAGS) $(if $(filter core/script/% core/rules/% core/cli/% spec/support/% spec/fuzz/%,$<),$(LUA_CFLAGS)) $(if $(filter examples/%,$<),-Icore) -MMD -MP -c -o $@ $<
 
 $(OUT)/moonlog: $(COREOBJ) $(SCRIPTOBJ) $(CLIOBJ)
-	$(call quiet,LD $@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -luv $(shell pkg-config --libs lua5.4)
+	$(call quiet,LD $@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -luv -lseccomp -ledit $(shell pkg-config --libs lua5.4)
 
 $(OUT)/libmoonlog.so: $(COREOBJ)
 	$(call quiet,LD $@)$(CC) $(CFLAGS) $(LDFLAGS) $(SHARED) -Wl,-soname,libmoonlog.so.0 -o $@.0 $^ $(LDLIBS)
@@ -101,18 +104,18 @@ $(OUT)/race: $(COREOBJ) $(OUT)/obj/spec/race/race.o
 	$(call quiet,LD $@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # The program but for its main, and libFuzzer's instead.
-FUZZ := frame segment index ndjson unpack event wire session
+FUZZ := frame segment index ndjson unpack event wire session upcast value pattern
 $(OUT)/fuzz-%: $(OUT)/obj/spec/fuzz/%.o $(OUT)/obj/spec/fuzz/fuzz.o $(COREOBJ) $(SCRIPTOBJ) $(filter-out %/main.o,$(CLIOBJ))
-	$(call quiet,LD $@)$(CC) $(CFLAGS) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^ $(LDLIBS) -lmsgpackc -luv $(shell pkg-config --libs lua5.4)
+	$(call quiet,LD $@)$(CC) $(CFLAGS) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^ $(LDLIBS) -lmsgpackc -luv -lseccomp -ledit $(shell pkg-config --libs lua5.4)
 .SECONDARY: $(patsubst %,$(OUT)/obj/spec/fuzz/%.o,fuzz $(FUZZ))
 
 -include $(shell find $(OUT)/obj -name '*.d' 2>/dev/null)
 
 # ---- running and testing ----------------------------------------------------------------
-run: all ## play the guided tour of examples/bank on ./moonlog-data
-	@MOONLOG=$(OUT)/moonlog DATA=$(DATA) sh examples/bank/tour.sh
+run: all ## a daemon on ./moonlog-data with examples/bank, and the repl; without a terminal its tour
+	@MOONLOG_LUA=lua $(OUT)/moonlog dev --data $(DATA) examples/bank
 
-test: all ## build, run every spec, end with `N passed, N failed`
+test: all ## build, run every spec, end with `N passed, N failed`, and `, N skipped` if some were
 	$(call install,$(NEED_test))
 	@$(MAKE) --no-print-directory MODE=$(MODE) spec
 
@@ -179,7 +182,7 @@ install: all ## into $(DESTDIR)$(PREFIX): program, libraries, header, Lua module
 	install -D -m 755 $(OUT)/libmoonlog.so.0 $(DESTDIR)$(PREFIX)/lib/libmoonlog.so.0
 	ln -sf libmoonlog.so.0 $(DESTDIR)$(PREFIX)/lib/libmoonlog.so
 	install -D -m 755 $(OUT)/moonlog.so $(DESTDIR)$(PREFIX)/lib/lua/5.4/moonlog.so
-	install -D -m 644 lua/moonlog/client.lua $(DESTDIR)$(PREFIX)/share/lua/5.4/moonlog/client.lua
+	for file in $(LUA); do install -D -m 644 lua/$$file $(DESTDIR)$(PREFIX)/share/lua/5.4/$$file || exit 1; done
 	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	printf '%s\n' 'Name: moonlog' 'Description: a durable, ordered, replayable log of events' \
 	  'Version: 0.1.0' 'Libs: -L$(PREFIX)/lib -lmoonlog' 'Libs.private: -lcrypto -lm -pthread' \

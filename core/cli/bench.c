@@ -89,6 +89,7 @@ static const struct workload {
     {"scan", ml_bench_read_scan},
     {"load100", ml_bench_read_load100},
     {"load10", ml_bench_read_load10},
+    {"rules", ml_bench_rules},
 };
 
 enum { WORKLOADS = sizeof workloads / sizeof *workloads };

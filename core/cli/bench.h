@@ -165,6 +165,7 @@ ML_MUST_USE ml_code ml_bench_store_rss(ml_bench *bench);
 ML_MUST_USE ml_code ml_bench_store_size(ml_bench *bench);
 ML_MUST_USE ml_code ml_bench_store_open(ml_bench *bench);
 ML_MUST_USE ml_code ml_bench_store_import(ml_bench *bench);
+ML_MUST_USE ml_code ml_bench_rules(ml_bench *bench);
 
 /* ---- a server, in bench_net.c -------------------------------------------------------- */
 

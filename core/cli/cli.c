@@ -123,12 +123,26 @@ static ml_code read_stdin(ml_buf *text, ml_error *why)
     }
 }
 
+static int refuse_twice(const ml_cli *cli, const char *what, ml_bytes key)
+{
+    ml_unpack cursor = ml_unpack_from(key);
+    ml_bytes name;
+    if (key.size == 0)
+        return ml_cli_failf(cli, ML_NO_MEMORY, "out of memory for the keys of %s", what);
+    if (!ml_unpack_str(&cursor, &name)) name = ML_STR("of that name");
+    return ml_cli_failf(cli, ML_BAD_REQUEST, "%s, key %.*s is there twice; leave one out", what,
+                        ML_SHOW(name));
+}
+
 int ml_cli_json(const ml_cli *cli, const char *what, ml_bytes text, ml_buf *out)
 {
     ml_error why;
+    size_t before = out->size;
     ml_code code = ml_json_read(text, out, &why);
-    if (code == ML_OK) return ML_EXIT_OK;
-    return ml_cli_failf(cli, code, "%s, %s", what, why.sentence);
+    if (code) return ml_cli_failf(cli, code, "%s, %s", what, why.sentence);
+    ml_bytes key, value = {out->data + before, out->size - before};
+    if (!ml_twice_find(value, &key)) return ML_EXIT_OK;
+    return refuse_twice(cli, what, key);
 }
 
 int ml_cli_data(const ml_cli *cli, const char *word, ml_buf *out)

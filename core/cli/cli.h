@@ -4,13 +4,15 @@
  *     verbs.c     THE table: every verb, its options, its help      help.c  shows it
  *     options.c   walks the words of a command line by that table
  *     cli.c       what every verb says in the same way: errors, numbers, JSON
+ *     twice.c     JSON in which a key stands twice
  *     reach.h     the daemon that a verb talks to     client.h  how it talks
  *     select.h    which events
  *     show.h      results on stdout as table, JSON, NDJSON or Lua
  *     progress.h  a bar on stderr
+ *     repl.h      the session behind `repl` and `dev`
  *     verb_*.c    the verbs, each `int ml_verb_<name>(cli, argc, argv)`: the exit status
  *
- * Floor    cli, the top: speaks base, the doors of the server (server.h, wire.h) and the reader
+ * Floor    cli, the top: speaks base, the doors of the server and of a worker (rules/worker.h), and the reader
  *          of configurations (script/config.h).
  * Threads  one.
  * Errors   a verb says why on stderr itself (ml_cli_fail and its kin) and returns what
@@ -54,7 +56,7 @@ typedef struct ml_verb {
     const char *name;
     const char *words;      /* its positional words, as the usage line names them */
     int least, most;        /* how many of them */
-    const char *help;       /* one line */
+    const char *help;       /* one line; NULL: only for moonlog itself, not shown */
     const char *hint;       /* for who gave too few words, or too many; or NULL */
     const char *manual;     /* the rest: what it prints, what it refuses */
     const char *example;
@@ -140,8 +142,12 @@ ML_MUST_USE bool ml_cli_natural(const char *text, uint64_t least, uint64_t most,
 /* `text` with control characters as \u00XX, so that no name can play with a terminal. */
 void ml_cli_plain(ml_buf *out, ml_bytes text);
 
+/* Does a key stand twice in one of the maps of a MessagePack value? Which; empty bytes if there
+ * is no memory to tell. */
+ML_MUST_USE bool ml_twice_find(ml_bytes value, ml_bytes *key);
+
 /* A JSON text as MessagePack onto `out`; `what` is shown in sentences. Gives the exit status,
- * after saying what is wrong. */
+ * after saying what is wrong: a key that stands twice is, too. */
 int ml_cli_json(const ml_cli *cli, const char *what, ml_bytes text, ml_buf *out);
 /* The same for a word of the command line; "-" is all of stdin. */
 int ml_cli_data(const ml_cli *cli, const char *word, ml_buf *out);
@@ -171,6 +177,8 @@ int ml_verb_tail(const ml_cli *cli, int argc, char **argv);
 int ml_verb_signal(const ml_cli *cli, int argc, char **argv);
 int ml_verb_listen(const ml_cli *cli, int argc, char **argv);
 int ml_verb_rpc(const ml_cli *cli, int argc, char **argv);
+int ml_verb_repl(const ml_cli *cli, int argc, char **argv);
+int ml_verb_dev(const ml_cli *cli, int argc, char **argv);
 int ml_verb_import(const ml_cli *cli, int argc, char **argv);
 int ml_verb_export(const ml_cli *cli, int argc, char **argv);
 int ml_verb_read(const ml_cli *cli, int argc, char **argv);
@@ -178,6 +186,12 @@ int ml_verb_streams(const ml_cli *cli, int argc, char **argv);
 int ml_verb_head(const ml_cli *cli, int argc, char **argv);
 int ml_verb_status(const ml_cli *cli, int argc, char **argv);
 int ml_verb_verify(const ml_cli *cli, int argc, char **argv);
+int ml_verb_command(const ml_cli *cli, int argc, char **argv);
+int ml_verb_state(const ml_cli *cli, int argc, char **argv);
+int ml_verb_rules(const ml_cli *cli, int argc, char **argv);
+int ml_verb_test(const ml_cli *cli, int argc, char **argv);
+int ml_verb_worker(const ml_cli *cli, int argc, char **argv);
+int ml_verb_doctor(const ml_cli *cli, int argc, char **argv);
 int ml_verb_help(const ml_cli *cli, int argc, char **argv);
 int ml_verb_version(const ml_cli *cli, int argc, char **argv);
 

@@ -146,13 +146,16 @@ static ml_code lost(ml_client *client)
 /* ML_OK when there is something to read. */
 static ml_code wait_for_bytes(ml_client *client, int timeout_ms)
 {
-    struct pollfd one = {.fd = client->file, .events = POLLIN};
+    /* Of stdout only that its reader has gone, which is said unasked. */
+    struct pollfd both[] = {{.fd = client->file, .events = POLLIN}, {.fd = STDOUT_FILENO}};
     double end = ml_cli_seconds() + timeout_ms / 1e3;
     for (;;) {
         if (ml_cli_interrupted()) return ML_END;
         double left = timeout_ms < 0 ? LOOK_MS : (end - ml_cli_seconds()) * 1e3;
         if (left < 0) left = 0;
-        int found = poll(&one, 1, left < LOOK_MS ? (int)left + 1 : LOOK_MS);
+        int found = poll(both, client->shows ? 2 : 1, left < LOOK_MS ? (int)left + 1 : LOOK_MS);
+        client->unseen = client->shows && found > 0 && both[1].revents != 0;
+        if (client->unseen) return ML_END;
         if (found > 0) return ML_OK;
         if (found < 0 && errno != EINTR) return lost(client);
         if (timeout_ms >= 0 && ml_cli_seconds() >= end)

@@ -8,7 +8,7 @@
  * One request is under way at a time. What is asked with ml_client_send is worked on by the
  * daemon until ml_client_receive wants it, so that both can be busy.
  *
- * Floor    cli. Uses base, and the scan of message boundaries of the server (wire.h).
+ * Floor    cli. Uses base.
  * Threads  none.
  * Memory   results and pushes are views, valid until the next receive, call or wait.
  * Errors   the daemon's own, with its sentence in client->why; UNREACHABLE if nobody answers or
@@ -19,7 +19,7 @@
 
 #include "../base/pack.h"
 #include "../base/unpack.h"
-#include "../server/wire.h"
+#include "../base/wire.h"
 #include "cli.h"
 
 /* What the daemon tells without being asked; `params` is the one map. */
@@ -36,6 +36,8 @@ typedef struct ml_client {
     uint32_t msgid;
     ml_client_pushed *pushed; /* may be NULL; called inside receive, call and wait */
     void *context;
+    bool shows;    /* set it to have waiting end when nobody reads stdout any more: */
+    bool unseen;   /* it has */
     ml_error why;
 } ml_client;
 
@@ -64,7 +66,7 @@ ML_MUST_USE ml_code ml_client_receive(ml_client *client, ml_bytes *result);
 ML_MUST_USE ml_code ml_client_call(ml_client *client, ml_bytes *result);
 
 /* Waits until something was pushed. TIMEOUT after so many milliseconds (-1: never); ML_END
- * when SIGINT came (ml_cli_interrupted). */
+ * when SIGINT came (ml_cli_interrupted), or with `shows` when stdout's reader has gone. */
 ML_MUST_USE ml_code ml_client_wait(ml_client *client, int timeout_ms);
 
 /* ---- client_read.c: taking results apart ----------------------------------------------- */

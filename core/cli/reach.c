@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -40,6 +40,19 @@ ml_code ml_reach_token(const char *path, char token[ML_REACH_TOKEN_MAX], ml_erro
     return ML_OK;
 }
 
+void ml_reach_warn(const char *path)
+{
+    struct stat about;
+    if (stat(path, &about) != 0 || !S_ISREG(about.st_mode)) return;
+    if ((about.st_mode & S_IROTH) == 0) return;
+    ml_buf line = {0};
+    ml_buf_print(&line, "moonlog: warning: everyone on this machine can read the token in ");
+    ml_cli_plain(&line, ml_cli_text(path));
+    ml_buf_print(&line, "; chmod 600 it\n");
+    ML_IGNORE(write(STDERR_FILENO, line.data, line.size) < 0); /* nowhere else to say it */
+    ml_buf_free(&line);
+}
+
 /* *token is NULL if none was given. */
 static ml_code find_token(const ml_cli *cli, char space[ML_REACH_TOKEN_MAX], const char **token,
                           ml_error *why)
@@ -48,6 +61,7 @@ static ml_code find_token(const ml_cli *cli, char space[ML_REACH_TOKEN_MAX], con
     *token = said != NULL && said[0] != '\0' ? said : NULL;
     if (path == NULL) return ML_OK;
     *token = space;
+    ml_reach_warn(path);
     return ml_reach_token(path, space, why);
 }
 

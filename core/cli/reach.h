@@ -45,6 +45,9 @@ int ml_reach_close(const ml_cli *cli, ml_client *client, int status);
 /* Says client->why; gives the exit status. */
 int ml_reach_fail(const ml_cli *cli, const ml_client *client);
 
+/* Warns on stderr if a token file is everybody's to read. */
+void ml_reach_warn(const char *path);
+
 /* The first line of a token file. */
 ML_MUST_USE ml_code ml_reach_token(const char *path, char token[ML_REACH_TOKEN_MAX], ml_error *why);
 

@@ -1,13 +1,33 @@
 /* select.c -- see select.h. */
 #include "select.h"
 
+#include <stdio.h>
+
+/* A name of a stream may begin with '$', but one so near to ours is a slip. */
+static const char *slip_of(const char *word)
+{
+    static const char *const ours[] = {"$all", "$category:"};
+    char begin[sizeof "$category:" + 2];
+    size_t size = strcspn(word, ":");
+    if (word[0] != '$' || size + 2 > sizeof begin) return NULL;
+    snprintf(begin, sizeof begin, "%.*s", (int)(size + (word[size] == ':')), word);
+    return size > 1 ? ml_verbs_nearest(begin, ours, 2) : NULL;
+}
+
 bool ml_select_take(const ml_cli *cli, const char *word, ml_select *select)
 {
     static const char category[] = "$category:";
     size_t size = sizeof category - 1;
     *select = (ml_select){0};
     if (strcmp(word, "$all") == 0) return true;
-    if (strncmp(word, category, size) == 0)
+    bool named = strncmp(word, category, size) == 0;
+    const char *meant = named ? NULL : slip_of(word);
+    if (meant != NULL) {
+        ml_cli_usage(cli, "'%.512s' is no stream; did you mean '%s%s'?", word, meant,
+                     meant[1] == 'c' ? "C" : "");
+        return false;
+    }
+    if (named)
         select->category = ml_cli_text(word + size);
     else
         select->stream = ml_cli_text(word);
@@ -56,6 +76,11 @@ uint32_t ml_select_pack(const ml_cli *cli, const ml_select *select, ml_buf *out)
     }
     if (ml_options_has(cli, "system")) {
         ml_pack_text(out, "system");
+        ml_pack_bool(out, true);
+        pairs++;
+    }
+    if (ml_options_has(cli, "raw")) {
+        ml_pack_text(out, "raw");
         ml_pack_bool(out, true);
         pairs++;
     }

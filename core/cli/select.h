@@ -17,8 +17,8 @@ typedef struct ml_select {
 /* False after saying that the word is none of the three. */
 ML_MUST_USE bool ml_select_take(const ml_cli *cli, const char *word, ml_select *select);
 
-/* Packs the parameters `stream`, `category`, `query` and `system`, as far as they are wanted,
- * and gives their number. The verb must have --type, --tag and --system. */
+/* Packs the parameters `stream`, `category`, `query`, `system` and `raw`, as far as they are
+ * wanted, and gives their number. The verb must have --type, --tag, --system and --raw. */
 uint32_t ml_select_pack(const ml_cli *cli, const ml_select *select, ml_buf *out);
 
 /* A table shows only columns that say something: no name of a stream if it is always the same,

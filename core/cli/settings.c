@@ -1,6 +1,7 @@
 /* settings.c -- see settings.h. */
 #include "settings.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "../server/server.h"
@@ -20,6 +21,8 @@ static const struct {
     [ML_SETTING_CONNECTIONS] = {"connections", "connections", "MOONLOG_CONNECTIONS", false, true},
     [ML_SETTING_PER_ADDRESS] = {"connections_per_address", "connections-per-address",
                                 "MOONLOG_CONNECTIONS_PER_ADDRESS", false, true},
+    [ML_SETTING_WORKERS] = {"workers", "workers", "MOONLOG_WORKERS", false, true},
+    [ML_SETTING_RULES] = {"rules", "rules", "MOONLOG_RULES", false, false},
 };
 
 /* ---- the file's keys ------------------------------------------------------------------- */
@@ -105,21 +108,32 @@ static void take_file(const ml_config *file, size_t key, ml_setting *setting)
             add(setting, file->entries[n].values[i], "file");
 }
 
-static void take_default(size_t key, ml_setting *setting)
+static void add_number(ml_settings *settings, size_t key, size_t number)
 {
+    snprintf(settings->defaults[key], sizeof settings->defaults[key], "%zu", number);
+    add(&settings->keys[key], settings->defaults[key], "default");
+}
+
+static void take_default(ml_settings *settings, size_t key)
+{
+    ml_setting *setting = &settings->keys[key];
     setting->from = "default";
     if (key == ML_SETTING_DATA) add(setting, "./moonlog-data", "default");
     if (key == ML_SETTING_MESSAGES) add(setting, "text", "default");
+    if (key == ML_SETTING_CONNECTIONS) add_number(settings, key, ML_SERVER_CONNECTIONS);
+    if (key == ML_SETTING_PER_ADDRESS) add_number(settings, key, ML_SERVER_PER_ADDRESS);
+    if (key == ML_SETTING_WORKERS) add_number(settings, key, ml_server_workers());
 }
 
 static ml_code take(const ml_cli *cli, ml_settings *settings, size_t key, ml_error *why)
 {
     ml_setting *setting = &settings->keys[key];
-    *setting = (ml_setting){.name = table[key].name, .list = table[key].list};
+    *setting = (ml_setting){.name = table[key].name, .list = table[key].list,
+                            .number = table[key].number};
     take_options(cli, key, setting);
     if (setting->count == 0 && take_environment(settings, key, why)) return why->code;
     if (setting->count == 0) take_file(&settings->file, key, setting);
-    if (setting->count == 0) take_default(key, setting);
+    if (setting->count == 0) take_default(settings, key);
     return ML_OK;
 }
 
@@ -140,7 +154,8 @@ size_t ml_settings_number(const ml_settings *settings, ml_setting_key key)
 {
     size_t number = 0;
     const ml_setting *setting = &settings->keys[key];
-    return setting->count > 0 && read_number(setting->values[0], &number) ? number : 0;
+    bool given = setting->count > 0 && strcmp(setting->from, "default") != 0;
+    return given && read_number(setting->values[0], &number) ? number : 0;
 }
 
 static ml_code check(const ml_settings *settings, size_t key, ml_error *why)
@@ -160,7 +175,7 @@ static ml_code check(const ml_settings *settings, size_t key, ml_error *why)
             return ml_error_set(why, ML_BAD_REQUEST,
                                 "%s is a number from 1 to %d, and not '%.512s'", setting->name,
                                 NUMBER_MAX, value);
-        if (key == ML_SETTING_LISTEN) code = ml_server_check_address(value, why);
+        if (key == ML_SETTING_LISTEN) code = ml_server_check_address(value, true, why);
         if (key == ML_SETTING_TOKEN_FILE) code = ml_reach_token(value, token, why);
         if (key == ML_SETTING_MESSAGES && strcmp(value, "text") != 0 && strcmp(value, "json") != 0)
             code = ml_error_set(why, ML_BAD_REQUEST, "messages is text or json, and not '%.512s'",
@@ -168,6 +183,17 @@ static ml_code check(const ml_settings *settings, size_t key, ml_error *why)
         if (code) return code;
     }
     return ML_OK;
+}
+
+/* Which addresses are fit depends on whether a token is wanted. */
+static ml_code check_listen(const ml_settings *settings, ml_error *why)
+{
+    const ml_setting *listen = &settings->keys[ML_SETTING_LISTEN];
+    bool token = settings->keys[ML_SETTING_TOKEN_FILE].count > 0;
+    ml_code code = ML_OK;
+    for (size_t n = 0; !code && n < listen->count; n++)
+        code = ml_server_check_address(listen->values[n], token, why);
+    return code;
 }
 
 bool ml_settings_read(const ml_cli *cli, ml_settings *settings, int *status)
@@ -186,6 +212,7 @@ bool ml_settings_read(const ml_cli *cli, ml_settings *settings, int *status)
             return false;
         }
     }
+    if (!code) code = check_listen(settings, &why);
     if (code) *status = ml_cli_fail(cli, code, why.sentence);
     return code == ML_OK;
 }

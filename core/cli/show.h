@@ -56,6 +56,8 @@ typedef struct ml_show {
     uint64_t count; /* records so far */
     bool one_stream; /* a table of events need not repeat its name; set after begin */
     bool tags;       /* a table of events shows them; set after begin */
+    bool slow;       /* a table's rows are shown as they come, so its columns begin wide; set
+                      * after begin */
     ml_buf out;
     /* A table's rows wait here until their widths are known. */
     ml_buf rows; /* the text of all cells, one after the other */

@@ -1,12 +1,16 @@
 /* show_table.c -- a list of records as aligned columns.
  *
  * Rows wait until some hundreds are there, so that their widths are known, and are then
- * written together; later ones may widen a column and never narrow it. The last column is
- * cut at the edge of a terminal, unless too little of it would be left: then its lines run over.
+ * written together; later ones may widen a column and never narrow it. Where rows cannot wait,
+ * columns begin as wide as most names are. The last column is cut at the edge of a terminal,
+ * unless too little of it would be left: then its lines run over.
  */
 #include "show.h"
 
 enum { WAITING_ROWS_MAX = 400, WAITING_BYTES_MAX = 256 << 10, GAP = 2, LAST_MIN = 30 };
+
+/* Of a slow table: names such as account-4711 and ItemAdded. */
+enum { TEXT_WIDTH = 16, VALUE_WIDTH = 20 };
 
 /* Characters, not bytes; a character counts one column. */
 static size_t count_columns(ml_bytes text)
@@ -91,12 +95,21 @@ static void add_waiting(ml_show *show)
     ml_buf_clear(&show->ends);
 }
 
+static size_t first_width(const ml_show *show, const ml_field *field)
+{
+    size_t width = strlen(field->name), wide = 0;
+    if (show->slow && field->kind == ML_FIELD_TEXT) wide = TEXT_WIDTH;
+    if (show->slow && field->kind == ML_FIELD_TIME) wide = sizeof "2026-01-31T12:00:00Z" - 1;
+    if (show->slow && field->kind == ML_FIELD_VALUE) wide = VALUE_WIDTH;
+    return width > wide ? width : wide;
+}
+
 bool ml_show_table_begin_row(ml_show *show, const ml_field *fields, size_t count)
 {
     if (show->columns == 0) {
         for (size_t i = 0; i < count; i++) {
             show->names[i] = fields[i].name;
-            show->widths[i] = strlen(fields[i].name);
+            show->widths[i] = first_width(show, &fields[i]);
             show->right[i] =
                 fields[i].kind == ML_FIELD_NATURAL || fields[i].kind == ML_FIELD_NUMBER;
         }

@@ -128,6 +128,7 @@ static const struct {
     {"uptime_ms", ML_FIELD_NATURAL, true},    {"connections", ML_FIELD_NATURAL, true},
     {"requests", ML_FIELD_NATURAL, true},     {"appended", ML_FIELD_NATURAL, true},
     {"memory_bytes", ML_FIELD_NATURAL, true}, {"draining", ML_FIELD_BOOL, true},
+    {"rules", ML_FIELD_VALUE, true},          {"workers", ML_FIELD_VALUE, true},
 };
 
 enum { KNOWN = sizeof known / sizeof *known };
@@ -147,7 +148,9 @@ static int show_status(const ml_cli *cli, ml_client *client)
         fields[count++] = (ml_field){.name = name, .kind = known[n].kind,
                                      .natural = ml_client_natural(status, name),
                                      .boolean = ml_client_bool(status, name),
-                                     .bytes = ml_client_text(status, name)};
+                                     .bytes = known[n].kind == ML_FIELD_VALUE
+                                                  ? ml_client_find(status, name)
+                                                  : ml_client_text(status, name)};
     }
     return ml_show_one(cli, fields, count, ML_EXIT_OK);
 }

@@ -46,13 +46,16 @@ static ml_code ask(reading *r)
     pack_natural(out, "limit", r->left < PAGE_EVENTS ? r->left : PAGE_EVENTS);
     pack_natural(out, "max_bytes", PAGE_BYTES);
     uint32_t pairs = 3;
-    if (r->select != NULL)
+    if (r->select != NULL) {
         pairs += ml_select_pack(r->cli, r->select, out);
-    else
+    } else {
         pack_true(out, "system");
+        pack_true(out, "raw"); /* what is exported is what is stored */
+        pairs += 2;
+    }
     if (r->has_from) pack_natural(out, "from", r->from);
     if (r->backward) pack_true(out, "backward");
-    pairs += (uint32_t)(r->select == NULL) + r->has_from + r->backward;
+    pairs += (uint32_t)r->has_from + r->backward;
     ml_pack_end_map(out, begin, pairs);
     return ml_client_send(r->client);
 }

@@ -42,6 +42,12 @@ int ml_verb_rpc(const ml_cli *cli, int argc, char **argv)
         return ML_EXIT_OK;
     }
     if (argc < 2) return ml_cli_usage(cli, "rpc wants a method; `moonlog rpc api` lists them");
+    const char *stays = ml_server_stays(argv[1]);
+    if (stays != NULL)
+        return ml_cli_usage(cli, "use `moonlog %s`: %s ends with the connection", stays,
+                            strcmp(stays, "tail") == 0 ? "a subscription" : "listening");
+    if (ml_options_has(cli, "output") && cli->shape == ML_SHAPE_TABLE)
+        return ml_cli_usage(cli, "an answer of any shape makes no table; use -o json or -o lua");
     int status = argc > 2 ? ml_cli_data(cli, argv[2], &params) : ML_EXIT_OK;
     if (status == ML_EXIT_OK) status = call(cli, argv[1], ml_buf_view(&params));
     ml_buf_free(&params);

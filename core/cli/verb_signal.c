@@ -61,10 +61,16 @@ static int hear(hearing *h, const char *pattern)
     if (code) return ml_reach_fail(h->cli, &h->client);
     int status = ML_EXIT_OK;
     ml_show_begin(&h->show, h->cli, true);
+    h->show.slow = true;
+    h->client.shows = true;
     while (!code && !h->ended)
         code = ml_client_wait(&h->client, -1);
     if (code == ML_END)
-        status = ML_EXIT_INTERRUPTED;
+        status = h->client.unseen ? ML_EXIT_PIPE : ML_EXIT_INTERRUPTED;
+    else if (code == ML_UNREACHABLE)
+        status = ml_cli_fail(h->cli, code,
+                             "the daemon went away; what is signalled until you listen again is "
+                             "lost");
     else if (code)
         status = ml_reach_fail(h->cli, &h->client);
     return ml_show_end(&h->show, status);

@@ -14,7 +14,8 @@ typedef struct tail {
     ml_select select;
     ml_show show;
     uint64_t subscription;
-    uint32_t shown; /* since credit was last granted */
+    uint64_t passed; /* position: nothing up to it is still to come */
+    uint32_t shown;  /* since credit was last granted */
     bool until_end, ended;
     int status;
 } tail;
@@ -28,12 +29,14 @@ static ml_code time_at(tail *t, uint64_t position, int64_t *time)
     uint32_t count;
     ml_event event;
     ml_buf *out = ml_client_begin(&t->client, "read");
-    ml_pack_map(out, 3);
+    ml_pack_map(out, 4);
     ml_pack_text(out, "from");
     ml_pack_int(out, (int64_t)position);
     ml_pack_text(out, "limit");
     ml_pack_int(out, 1);
     ml_pack_text(out, "system");
+    ml_pack_bool(out, true);
+    ml_pack_text(out, "raw");
     ml_pack_bool(out, true);
     ml_code code = ml_client_call(&t->client, &page);
     if (code) return code;
@@ -122,9 +125,12 @@ static void show_events(tail *t, ml_bytes params)
     for (uint32_t n = 0; n < count && !t->ended; n++) {
         ml_event event;
         t->ended = !ml_client_event(&list, &event) || !ml_show_event(&t->show, &event);
+        if (!t->ended) t->passed = event.position;
     }
     t->shown += count;
-    t->ended = !ml_show_now(&t->show) || t->ended;
+    /* A table that ends has time to find its widths. */
+    bool later = t->until_end && t->show.shape == ML_SHAPE_TABLE;
+    t->ended = (!later && !ml_show_now(&t->show)) || t->ended;
 }
 
 static void pushed(void *context, ml_bytes method, ml_bytes params)
@@ -132,7 +138,10 @@ static void pushed(void *context, ml_bytes method, ml_bytes params)
     tail *t = context;
     if (t->ended) return;
     if (ml_bytes_equal(method, ML_STR("event"))) show_events(t, params);
-    if (ml_bytes_equal(method, ML_STR("caught_up"))) t->ended = t->until_end;
+    bool live = ml_bytes_equal(method, ML_STR("caught_up"));
+    if (live) t->ended = t->until_end;
+    if (live || ml_bytes_equal(method, ML_STR("checkpoint")))
+        t->passed = ml_client_natural(params, "position");
     if (!ml_bytes_equal(method, ML_STR("failed"))) return;
     ml_error why;
     ml_client_error(ml_client_text(params, "error"), &why);
@@ -153,20 +162,31 @@ static ml_code grant(tail *t)
     return ml_client_send(&t->client);
 }
 
+static int say_lost(const tail *t)
+{
+    if (t->client.why.code != ML_UNREACHABLE) return ml_reach_fail(t->cli, &t->client);
+    if (t->passed == 0)
+        return ml_cli_fail(t->cli, ML_UNREACHABLE, "the daemon went away; begin again as before");
+    return ml_cli_failf(t->cli, ML_UNREACHABLE,
+                        "the daemon went away; go on with `--from %" PRIu64 "`", t->passed + 1);
+}
+
 static int follow(tail *t, origin *from)
 {
     ml_code code = subscribe(t, from);
     if (code) return ml_reach_fail(t->cli, &t->client);
+    t->passed = from->after;
     ml_show_begin(&t->show, t->cli, true);
+    t->show.slow = !t->until_end;
     ml_select_columns(t->cli, &t->select, &t->show);
     while (!code && !t->ended) {
         code = ml_client_wait(&t->client, -1);
         if (!code && !t->ended) code = grant(t);
     }
     if (code == ML_END)
-        t->status = ML_EXIT_INTERRUPTED;
+        t->status = t->client.unseen ? ML_EXIT_PIPE : ML_EXIT_INTERRUPTED;
     else if (code)
-        t->status = ml_reach_fail(t->cli, &t->client);
+        t->status = say_lost(t);
     return ml_show_end(&t->show, t->status);
 }
 
@@ -181,5 +201,6 @@ int ml_verb_tail(const ml_cli *cli, int argc, char **argv)
     ml_cli_defer_interrupt();
     t.client.pushed = pushed;
     t.client.context = &t;
+    t.client.shows = true;
     return ml_reach_close(cli, &t.client, follow(&t, &from));
 }

@@ -5,6 +5,8 @@
     {.name = "wait", .value = "SECONDS",                                                 \
      .help = "for another program that has the store open for writing; default 5, 0 not at all"}
 
+#define RAW {.name = "raw", .help = "as stored, and not in the shape that upcasters give"}
+
 /* Ends a list. */
 #define NO_MORE {0}
 
@@ -63,7 +65,7 @@ static const ml_option read_options[] = {
      .help = "where to begin: a revision of a stream, else a position; it is included"},
     {.name = "limit", .value = "N", .help = "events at most"},
     {.name = "backward", .help = "newest first"},
-    {.name = "raw", .help = "as stored, without upcasting; this version never upcasts"},
+    RAW,
     {.name = "system", .help = "with $all: also the streams that begin with $"},
     NO_MORE,
 };
@@ -94,6 +96,10 @@ static const ml_option verify_options[] = {
      .help = "connections at most; default 1024, fewer if `ulimit -n` leaves no more"},  \
     {.name = "connections-per-address", .value = "N",                                    \
      .help = "of them from one address on TCP; default 64, this machine as many as it likes"}, \
+    {.name = "workers", .value = "N",                                                    \
+     .help = "processes that run rules; default as many as there are processors"},       \
+    {.name = "rules", .value = "DIR",                                                    \
+     .help = "rule files to be active; if they have errors, what was active stays"},     \
     {.name = "config", .value = "FILE", .help = "a Lua file that returns a table of settings"}
 
 static const ml_option config_options[] = {SETTINGS, NO_MORE};
@@ -112,6 +118,7 @@ static const ml_option tail_options[] = {
     {.name = "tag", .value = "T", .many = true,
      .help = "only events with this tag; several are AND'd"},
     {.name = "system", .help = "with $all: also the streams that begin with $"},
+    RAW,
     {.name = "until-end", .help = "stop where the log ends, instead of waiting for more"},
     NO_MORE,
 };
@@ -127,8 +134,37 @@ static const ml_option listen_options[] = {
     NO_MORE,
 };
 
+static const ml_option command_options[] = {
+    {.name = "command-id", .value = "ID",
+     .help = "does it once: sent again, it gets what was written the first time"},
+    {.name = "meta", .value = "JSON", .help = "an object for the events' meta: actor, traceparent, ..."},
+    NO_MORE,
+};
+
+static const ml_option state_options[] = {
+    {.name = "at", .value = "REV|#POS|TIME",
+     .help = "up to and including that revision, position of the log, or time of recording"},
+    {.name = "as-of", .value = "TIME", .help = "only what had occurred by then"},
+    {.name = "diff", .value = "A..B", .help = "what is different between two moments, each as of --at"},
+    NO_MORE,
+};
+
+static const ml_option rules_options[] = {
+    {.name = "full", .help = "check, load: prove upcasters on every event, and not on one of each shape"},
+    {.name = "to", .value = "HASH", .help = "rollback: to the version whose hash begins so"},
+    WAIT,
+    NO_MORE,
+};
+
 static const ml_option rpc_options[] = {
     {.name = "document", .help = "print the protocol's description (core/PROTOCOL.md)"},
+    NO_MORE,
+};
+
+static const ml_option repl_options[] = {
+    {.name = "eval", .letter = 'e', .value = "STATEMENT", .many = true,
+     .help = "evaluate this instead of what is typed; may be given again"},
+    WAIT,
     NO_MORE,
 };
 
@@ -159,12 +195,13 @@ const ml_verb ml_verbs[] = {
          "under way, and it exits 0. Options go before the environment (MOONLOG_DATA,\n"
          "MOONLOG_LISTEN with commas, and so on for each), and that before the keys of the\n"
          "configuration: data, listen, token_file, messages, messages_file, connections,\n"
-         "connections_per_address. Other verbs need no daemon: where none runs, one is started\n"
-         "for the command.\n"
+         "connections_per_address, workers, rules. Other verbs need no daemon: where none runs,\n"
+         "one is started for the command.\n"
          "The unix socket is for the daemon's user, root, and the group that the socket has\n"
          "(chgrp it to let a group in). Who sends a message over more than 10 seconds, or\n"
          "takes no answers for so long, is disconnected; so is, where a token is wanted, who\n"
-         "does not bring it in 5. `moonlog rpc hello` shows the limits.",
+         "does not bring it in 5. `moonlog rpc hello` shows the limits.\n"
+         "TCP is plain text, the token too: beyond this machine put it into a tunnel.",
      .example = "moonlog serve --data ./moonlog-data --listen tcp:127.0.0.1:7070"},
     {.name = "config", .words = "check|show", .least = 1, .most = 1,
      .run = ml_verb_config, .options = config_options, .local = true,
@@ -172,7 +209,9 @@ const ml_verb ml_verbs[] = {
      .manual =
          "The file is Lua, run in an empty environment: `return { data = \"/var/lib/moonlog\",\n"
          "listen = { \"tcp:127.0.0.1:7070\" } }`. `show` prints each value and where it comes\n"
-         "from: option, environment, file or default. An unknown key is an error.",
+         "from: option, environment, file or default. An unknown key is an error. `check` exits\n"
+         "as serve would if it could not begin with them; another daemon on the directory, or\n"
+         "on the address, is no matter.",
      .example = "moonlog config show --listen tcp:127.0.0.1:7070"},
     {.name = "import", .words = "[FILE|-]", .least = 0, .most = 1,
      .run = ml_verb_import, .options = import_options,
@@ -228,13 +267,81 @@ const ml_verb ml_verbs[] = {
          "In a pattern * is any one token, and > at the end is the rest. A signal that\n"
          "wants an answer has the field reply: answer with `moonlog signal REPLY JSON`.",
      .example = "moonlog listen 'ui.>' --count 1"},
+    {.name = "command", .words = "AGGREGATE ID NAME [JSON|-|KEY=VALUE]...", .least = 3, .most = 64,
+     .run = ml_verb_command, .options = command_options,
+     .hint = "say the aggregate, its id and the command; then its arguments",
+     .help = "let an aggregate's rule decide, and append what it decides",
+     .manual =
+         "Prints the events written. A value is JSON if it can be read as such, else text.\n"
+         "A refusal is a line on stderr, and exit status 5. An error in the script is told\n"
+         "with the line of its source and how it came there.",
+     .example = "moonlog command account ada withdraw amount=30"},
+    {.name = "state", .words = "AGGREGATE ID", .least = 2, .most = 2,
+     .run = ml_verb_state, .options = state_options,
+     .help = "fold an aggregate's events: what it is, or was",
+     .manual =
+         "Prints the state, and revision and position of the last event in it. --at looks\n"
+         "at what was recorded, --as-of at when it happened. --diff prints a record for\n"
+         "each field that differs; B may be left out for now.",
+     .example = "moonlog state account ada --at 2026-01-31T12:00:00Z"},
+    {.name = "rules", .words = "ls|check|load|diff|history|rollback|show [DIR|UNIT]", .least = 1, .most = 2,
+     .run = ml_verb_rules, .options = rules_options,
+     .hint = "say what to do: ls, check DIR, load DIR, diff DIR, history, rollback UNIT, show UNIT",
+     .help = "the rules that are active, and how to exchange them",
+     .manual =
+         "check DIR compiles the rule files, checks their shape and tries them on what has\n"
+         "happened; load DIR makes them active as well, or exits 7 with what is wrong on\n"
+         "stderr and what was active still active. diff DIR prints the lines that differ\n"
+         "from the active ones. rollback UNIT (or `pack` for all) loads the version from\n"
+         "before. show UNIT prints the source.",
+     .example = "moonlog rules load examples/bank/rules"},
+    {.name = "test", .words = "DIR", .least = 1, .most = 1, .run = ml_verb_test, .local = true,
+     .hint = "say which directory of rule files",
+     .help = "run the specs of rules, without a daemon",
+     .manual =
+         "Checks the rule files in DIR as `rules check` does, but for the log, and has busted\n"
+         "(apt-get install lua-busted) run each *_spec.lua in DIR and below; lua/README.md tells\n"
+         "how they are written. Ends with a line `N passed, N failed`; exits 7 if any failed, or\n"
+         "if there is none.",
+     .example = "moonlog test examples/bank/rules"},
+    {.name = "doctor", .words = "", .run = ml_verb_doctor, .local = true,
+     .help = "check what rules rely on: this machine's Lua and its kernel",
+     .manual =
+         "Tries in child processes what rules of a stranger might: escapes from a worker,\n"
+         "and the known bugs of this Lua. `warning` is for you to know, `bad` must not be:\n"
+         "exit 7.",
+     .example = "moonlog doctor"},
+    {.name = "worker", .words = "", .run = ml_verb_worker, .local = true},
     {.name = "rpc", .words = "METHOD [JSON|-]", .least = 0, .most = 2,
      .run = ml_verb_rpc, .options = rpc_options,
      .help = "call any method of the daemon",
      .manual =
-         "The JSON is the method's one map of parameters. Prints the result as JSON, events\n"
-         "as objects. `moonlog rpc api` lists the methods.",
+         "The JSON is the method's one map of parameters. Prints the result as JSON, or with\n"
+         "-o lua as Lua, as the daemon sent it: unlike `read`, with times in microseconds and ids\n"
+         "as {\"$bin\":\"base64\"}. `moonlog rpc api` lists the methods. Subscribing and listening\n"
+         "end with the connection: those are `tail` and `listen`.",
      .example = "moonlog rpc read '{\"stream\": \"account-ada\", \"limit\": 1}'"},
+    {.name = "repl", .words = "", .run = ml_verb_repl, .options = repl_options,
+     .help = "try things out: Lua with the daemon's words",
+     .manual =
+         "Lines are Lua: an expression is shown, a statement that is not finished goes on on the\n"
+         "next line. `append`, `read`, `state` and others are words, and so is each active\n"
+         "aggregate: account(\"ada\"):withdraw{amount=30}. Lines like `.help`, which lists them\n"
+         "all, `.at 17` (the past) and `.tail` (events as they come) are commands. TAB completes;\n"
+         "what was typed is kept in $XDG_STATE_HOME/moonlog/history.\n"
+         "Without a terminal statements come from stdin, or from -e; the first that fails ends\n"
+         "it with exit status 1. The Lua files are those beside the program, or MOONLOG_LUA's.",
+     .example = "moonlog repl -e 'read(\"account-ada\", {limit=3})'"},
+    {.name = "dev", .words = "[DIR]", .least = 0, .most = 1, .run = ml_verb_dev,
+     .options = repl_options, .local = true,
+     .help = "write rules: a daemon, a folder that is watched, and the repl",
+     .manual =
+         "DIR holds rule files, or a folder `rules` of them; default ./rules, if it is there. They\n"
+         "are loaded, and again whenever one is saved: what is wrong with them is shown, and the\n"
+         "old ones stay active. A daemon is started for as long as this runs, unless the store\n"
+         "has one. Without a terminal DIR/tour.sh is played if there is one, else statements are\n"
+         "taken as `repl` takes them. Exits 7 there if the rules are refused.",
+     .example = "moonlog dev examples/bank"},
     {.name = "streams", .words = "", .run = ml_verb_streams, .options = streams_options,
      .help = "list streams in the order they began",
      .manual =

@@ -243,6 +243,41 @@ function connection:streams(options)
   return list
 end
 
+-- ---- rules ----------------------------------------------------------------------------------
+
+local command_options = set_of("meta", "command_id", "explain")
+local state_options = set_of("at", "as_of", "explain")
+
+--- With explain, an error of a script is answered as a result.
+local function unless_error(result, why)
+  if not result or not result.error then return result, why end
+  return nil, result.error[2], result.fault
+end
+
+--- Asks the rules to decide: `events` that were written with `position` and `revision`, or
+-- `refused` = {code, detail}, which is a result. Options: meta, command_id, explain.
+-- @return nil and "CODE: sentence"; with explain, for an error of a script, also its fault
+function connection:command(aggregate, id, name, args, options)
+  check(self)
+  options = named(options, "command", command_options)
+  local result, why, fault = unless_error(self:call("command", { aggregate = aggregate, id = id,
+    name = name, args = args, meta = options.meta, command_id = options.command_id,
+    explain = options.explain }))
+  if not result then return nil, why, fault end
+  for i, row in ipairs(result.events or {}) do result.events[i] = event_of(row) end
+  return result
+end
+
+--- The state of one aggregate: `state`, `revision` and `position`, of the last event in it.
+-- Options: at, as_of, explain.
+-- @return as of command
+function connection:state(aggregate, id, options)
+  check(self)
+  options = named(options, "state", state_options)
+  return unless_error(self:call("state", { aggregate = aggregate, id = id, at = options.at,
+    as_of = options.as_of, explain = options.explain }))
+end
+
 -- ---- reads ----------------------------------------------------------------------------------
 
 local read_options = set_of("from", "limit", "backward", "max_bytes", "system", "fields")
@@ -496,6 +531,24 @@ meta.listener.__close = listener.close
 
 -- ---- life -----------------------------------------------------------------------------------
 
+local function new_connection(socket, uri, timeout_ms)
+  return setmetatable({ socket = socket, uri = uri, timeout_ms = timeout_ms, last_id = 0,
+    followers = setmetatable({}, { __mode = "v" }) }, meta.connection)
+end
+
+--- A connection over a socket that has said hello already, and wanted events as arrays.
+function client.over(socket, uri) return new_connection(socket, uri, TIMEOUT_MS) end
+
+--- Takes in what was pushed, without waiting.
+-- @return nil and "CODE: sentence" if the connection is gone
+function connection:take_in()
+  check(self)
+  local message, why
+  repeat message, why = receive(self, self.socket:clock()) until not message
+  if why:find "^TIMEOUT:" then return true end
+  return nil, why
+end
+
 local connect_options = set_of("timeout_ms", "token", "client")
 
 --- Connects to a daemon.
@@ -507,8 +560,7 @@ function client.connect(uri, options)
   local timeout_ms = options.timeout_ms or TIMEOUT_MS
   local socket, why = moonlog.socket(uri, timeout_ms)
   if not socket then return nil, why end
-  local self = setmetatable({ socket = socket, uri = uri, timeout_ms = timeout_ms, last_id = 0,
-    followers = setmetatable({}, { __mode = "v" }) }, meta.connection)
+  local self = new_connection(socket, uri, timeout_ms)
   local hello
   hello, why = self:call("hello", { client = options.client or "lua", events = "array",
     token = options.token })

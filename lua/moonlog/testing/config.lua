@@ -1,0 +1,2 @@
+--- The `.busted` file of `moonlog test`.
+return { default = require("moonlog.testing.run").settings }
