@@ -5,11 +5,12 @@ set -eu
 
 here=$(dirname "$0")
 program=${MOONLOG:-moonlog}
-build=$(dirname "$(command -v "$program")")
 MOONLOG_DATA=${DATA:-./moonlog-data}
-LUA_CPATH_5_4="$build/?.so;${LUA_CPATH_5_4:-${LUA_CPATH:-;}}"
-export MOONLOG_DATA LUA_CPATH_5_4
+export MOONLOG_DATA
 unset MOONLOG_CONNECT
+
+changed=$(mktemp -d)
+trap 'rm -rf "$changed"' EXIT
 
 say() { printf '\n%s\n' "$1"; }
 
@@ -27,10 +28,6 @@ show() {
 moonlog() {
     show moonlog "$@"
     "$program" "$@" -o table
-}
-fold() {
-    show lua5.4 "$here/balance.lua" "$@"
-    lua5.4 "$here/balance.lua" "$@"
 }
 # Runs a command that must be refused with this exit status.
 refused() {
@@ -53,21 +50,48 @@ case $status in
 esac
 
 say "Ada's account is a stream: opened, then +500, -200, +1000."
-moonlog read account-ada
+moonlog read account-ada --raw
 
-say 'Her balance is stored nowhere. It is her events, folded.'
-fold account-ada
+say 'Rules say what events add up to, and what may happen next. They are Lua, and go into the log.'
+moonlog rules load "$here/rules"
 
-say 'So the past is there too: her balance as of revision 2.'
-fold account-ada --at 2
+say "Ada's balance is stored nowhere. It is her events, folded."
+moonlog state account ada
 
-say 'A transfer touches two accounts. Its two events share a tag, across streams.'
-moonlog read '$all' --tag transfer:1
+say 'So the past is there too: as of revision 2, and as of a day.'
+moonlog state account ada --at 2
+moonlog state account ada --as-of 2026-01-07T00:00:00Z
 
-say "An append may say where it believes the stream to be. This one is out of date."
+say 'A command is decided by a rule. Sent again under the same id, it happens once.'
+moonlog command account eve open owner=Eve --command-id tour-1
+moonlog command account eve deposit amount=100 --command-id tour-2
+moonlog command account eve deposit amount=100 --command-id tour-2
+
+say 'What business refuses is an answer with a code, and nothing is written.'
+refused 5 moonlog command account eve withdraw amount=500
+
+say "Ada's account was opened in the old days: such events are translated when they are read."
+moonlog read account-ada --limit 1
+
+say 'Rules are swapped while the daemon serves: nobody shall withdraw over 10 at once.'
+cp -r "$here/rules/." "$changed"
+sed -i 's/^ *if c.amount > available/if c.amount > 10 then return moonlog.refuse "OVER_LIMIT" end\n&/' \
+    "$changed/account.lua"
+moonlog rules diff "$changed"
+moonlog rules load "$changed"
+refused 5 moonlog command account eve withdraw amount=50
+
+say 'Rules that are wrong are refused, and the old ones stay.'
+sed -i 's/^  on = {/  no = {/' "$changed/account.lua"
+refused 7 moonlog rules load "$changed"
+
+say 'Back to the first ones.'
+moonlog rules load "$here/rules"
+
+say 'Whoever appends by hand may say where they believe the stream to be. This is out of date.'
 refused 4 moonlog append account-ada Withdrawn '{"amount": 1300}' --expected 0
 
-say 'Nothing was written, and every stored byte still has its checksum.'
+say 'And every stored byte still has its checksum.'
 moonlog verify --deep
 
-say 'That was the tour. `moonlog help` lists all verbs; examples/bank/README.md goes on from here.'
+say 'That was the tour. `moonlog help` lists all verbs; examples/bank/README.md is a longer walk.'

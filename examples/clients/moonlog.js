@@ -5,7 +5,7 @@
 //     await log.append("account-ada", { type: "Deposited", data: { amount: 5 } });
 //     for await (const event of log.read({ stream: "account-ada" })) console.log(event.data);
 //
-// Integers beyond 2^53 come as BigInt. JavaScript has one kind of number: 1.0 is sent as 1.
+// Integers beyond 2^53 come as BigInt; 1.0 is sent as 1. An error has a code, also "UNREACHABLE".
 "use strict";
 const net = require("net");
 
@@ -99,13 +99,13 @@ class Client { // connect(path) or (port, host); options: token, client (a name)
     const held = Buffer.alloc(0);
     Object.assign(this, { socket, held, lastId: 0, waiting: new Map(), queues: new Map() });
     socket.on("data", (bytes) => this.take(bytes));
-    socket.on("error", (error) => this.end(error));
-    socket.on("close", () => this.end(new Error("the connection to the daemon is closed")));
+    socket.on("error", (error) => this.end(error.message));
+    socket.on("close", () => this.end("the daemon went away, or this end was closed"));
   }
 
   close() { this.socket.end(); }
-  end(error) {
-    this.gone ??= error;
+  end(why) {
+    this.gone ??= Object.assign(new Error(`UNREACHABLE: ${why}`), { code: "UNREACHABLE" });
     for (const { reject } of this.waiting.values()) reject(this.gone);
     for (const queue of this.queues.values()) queue.wake();
   }
@@ -169,7 +169,7 @@ class Client { // connect(path) or (port, host); options: token, client (a name)
       }
     } finally {
       this.queues.delete(subscription);
-      if (!this.gone) await this.call("un" + enter, { subscription });
+      await this.call("un" + enter, { subscription }).catch(() => {}); // gone: known there already
     }
   }
 

@@ -11,6 +11,7 @@ answer is awaited waits in the queue of its subscription. Follow on one connecti
 large things on another.
 """
 import collections
+import contextlib
 import socket
 import uuid
 
@@ -21,12 +22,20 @@ FIELDS = ("position", "revision", "time", "stream", "type", "schema", "id", "tag
 
 
 class Error(Exception):
-    """What the daemon refused: code is "WRONG_EXPECTED_REVISION", number 6, the text both."""
+    """What was refused, or code "UNREACHABLE" and number 25: no daemon there, or it went away."""
 
     def __init__(self, number, text):
         super().__init__(text)
         self.number = number
         self.code = text.partition(":")[0]
+
+
+@contextlib.contextmanager
+def reachable():
+    try:
+        yield
+    except (ConnectionError, FileNotFoundError) as error:
+        raise Error(25, f"UNREACHABLE: {error}; connect again") from None
 
 
 def event_of(row):
@@ -35,30 +44,27 @@ def event_of(row):
     return event
 
 
-class Client:
+class Client(contextlib.AbstractContextManager):
     """Client("PATH/moonlog.sock"), or Client("127.0.0.1", 7070)."""
 
     def __init__(self, address, port=None, timeout=30.0, token=None, client="python"):
-        if port is None:
-            self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            self.socket.settimeout(timeout)
-            self.socket.connect(address)
-        else:
-            self.socket = socket.create_connection((address, port), timeout)
-            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with reachable():
+            if port is None:
+                self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+                self.socket.settimeout(timeout)
+                self.socket.connect(address)
+            else:
+                self.socket = socket.create_connection((address, port), timeout)
+                self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.timeout = timeout
         self.unpacker = msgpack.Unpacker(raw=False, strict_map_key=False,
                                          max_buffer_size=64 << 20)
         self.last_id = 0
         self.queues = {}  # of what was pushed, by subscription
-        hello = {"client": client, "events": "array"}
-        self.call("hello", **hello, **({"token": token} if token else {}))
+        self.call("hello", client=client, events="array", **({"token": token} if token else {}))
 
     def close(self):
         self.socket.close()
-
-    def __enter__(self):
-        return self
 
     def __exit__(self, *error):
         self.close()
@@ -67,7 +73,8 @@ class Client:
 
     def _send(self, message):
         self.socket.settimeout(self.timeout)
-        self.socket.sendall(msgpack.packb(message))
+        with reachable():
+            self.socket.sendall(msgpack.packb(message))
 
     def _request(self, method, params):
         self.last_id += 1
@@ -85,9 +92,10 @@ class Client:
                     if queue is not None:
                         queue.append((method, params))
                 return message
-            more = self.socket.recv(256 << 10)
-            if not more:
-                raise ConnectionError("the daemon has closed the connection")
+            with reachable():
+                more = self.socket.recv(256 << 10)
+                if not more:
+                    raise ConnectionError("the daemon went away")
             self.unpacker.feed(more)
 
     def call(self, method, **params):
@@ -104,8 +112,7 @@ class Client:
 
     def append(self, stream, events, **options):
         """Appends one event or a list; options: expected, condition, durability."""
-        if isinstance(events, dict):
-            events = [events]
+        events = [events] if isinstance(events, dict) else events
         return self.call("append", stream=stream, events=events, **options)
 
     def read(self, limit=None, **selection):
@@ -162,8 +169,9 @@ class Client:
                         return
             finally:  # also when the caller leaves the loop; the answer is not awaited
                 del self.queues[number]
-                if self.socket.fileno() >= 0:
-                    self._request(leave, {"subscription": number})
+                with contextlib.suppress(Error):  # a daemon that went away knows already
+                    if self.socket.fileno() >= 0:
+                        self._request(leave, {"subscription": number})
 
         pushed = generate()
         next(pushed)
