@@ -25,6 +25,24 @@ describe("cli: append", function()
     assert.equal('{"position":3,"revision":1,"stream":"a"}\n', (on { "append", "a", "T" }))
   end)
 
+  it("refuses data in which a key is twice, at any depth", function()
+    for text, key in pairs { ['{"a":1,"b":2,"a":3}'] = "a", ['[{"x":{"k":1,"k":1}}]'] = "k" } do
+      local err = refused("BAD_REQUEST", 1, { "append", "a", "T", text })
+      assert.truthy(err:find("data, key " .. key .. " is there twice", 1, true), err)
+      refused("BAD_REQUEST", 1, { "append", "a", "T", "-" }, text)
+      refused("BAD_REQUEST", 1, { "append", "a", "T", "--meta", text })
+    end
+    local _, _, status = on { "append", "a", "T", '[{"a":{"a":1}},{"a":1,"b":"a"}]' }
+    assert.equal(0, status)
+  end)
+
+  it("tells a parent that is not there from one that takes no directory", function()
+    local _, err = program.run { "append", "a", "T", "--data", "/proc/x" }
+    assert.truthy(err:find("its parent /proc/ takes no new directories", 1, true), err)
+    _, err = program.run { "append", "a", "T", "--data", "/nowhere/x" }
+    assert.truthy(err:find("its parent /nowhere/ does not exist", 1, true), err)
+  end)
+
   it("keeps every field it was given", function()
     local out = on {
       "append", "order-1", "Created", '{"n":35.0}', "--tag", "x", "--tag", "y", "--id", ID,

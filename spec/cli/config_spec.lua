@@ -34,6 +34,31 @@ describe("cli: config", function()
     assert.same({ key = "listen", value = {}, from = "default" }, said.listen)
     assert.same({ key = "token_file", value = json.null, from = "default" }, said.token_file)
     assert.same({ key = "messages", value = "text", from = "default" }, said.messages)
+    assert.same({ key = "connections", value = 1024, from = "default" }, said.connections)
+    assert.equal(64, said.connections_per_address.value)
+    assert.is_true(said.workers.value > 0)
+    assert.same({ key = "token", value = "none", from = "default" }, said.token)
+  end)
+
+  it("says that there is a token, and not what it is", function()
+    local token = program.write(tmpdir.new() .. "/token", ("s"):rep(20))
+    program.shell("chmod 600 " .. token)
+    local out, err = program.run { "config", "show", "--token-file", token }
+    assert.equal("", err)
+    assert.truthy(out:find('{"key":"token","value":"set","from":"option"}', 1, true), out)
+    assert.is_nil(out:find("ssss", 1, true))
+  end)
+
+  it("warns of a token that everyone can read", function()
+    local token = program.write(tmpdir.new() .. "/token", ("s"):rep(20))
+    program.shell("chmod 644 " .. token)
+    local words = { "config", "check", "--data", tmpdir.new(), "--token-file", token }
+    local _, err, status = program.run(words)
+    assert.equal(0, status)
+    assert.truthy(err:find("^moonlog: warning: everyone on this machine can read the token"), err)
+    words[1], words[2] = "head", "--connect=unix:/nowhere"
+    _, err = program.run(words)
+    assert.truthy(err:find("^moonlog: warning: everyone"), err)
   end)
 
   it("takes options before the environment, that before the file, that before defaults", function()
@@ -61,9 +86,10 @@ describe("cli: config", function()
 
   it("takes numbers, and only numbers, for connections", function()
     local said = show "return { connections = 10000, connections_per_address = '7' }"
-    assert.same({ key = "connections", value = "10000", from = "file" }, said.connections)
-    assert.equal("7", said.connections_per_address.value)
-    assert.equal(json.null, show().connections.value)
+    assert.same({ key = "connections", value = 10000, from = "file" }, said.connections)
+    assert.equal(7, said.connections_per_address.value)
+    local out = program.shell("MOONLOG_CONNECTIONS=12 " .. program.path .. " config show")
+    assert.truthy(out:find('{"key":"connections","value":12,"from":"environment"}', 1, true), out)
     refused("BAD_REQUEST", "connections is a number from 1 to 1000000, and not '0'",
       "return { connections = 0 }")
     refused("BAD_REQUEST", "and not '1e3'", "return { connections = '1e3' }")
@@ -81,9 +107,45 @@ describe("cli: config", function()
   end)
 
   it("checks", function()
-    local out, _, status = program.run { "config", "check", "--config", file "return {}" }
-    assert.equal(0, status)
+    local dir = tmpdir.new() .. "/store"
+    local words = { "config", "check", "--config", file "return {}", "--data", dir,
+      "--messages-file", dir .. "-messages" }
+    local out, err, status = program.run(words)
+    assert.equal(0, status, err)
     assert.equal('{"ok":true}\n', out)
+    assert.equal("", (program.shell("ls -d " .. dir .. "* 2>/dev/null"))) -- and leaves nothing
+    local server = daemon.start(dir) -- which it may be asked beside
+    out, err, status = program.run(words)
+    assert.equal('{"ok":true}\n', out)
+    assert.equal(0, status, err)
+    assert.equal(0, (server:stop()))
+    assert.equal(0, select(3, program.run(words)))
+  end)
+
+  it("refuses what serve refuses", function()
+    local function both(code, status, ...)
+      local said
+      for _, verb in ipairs { "check", "serve" } do
+        local words = verb == "serve" and { "serve", ... } or { "config", "check", ... }
+        local out, err, exit = program.run(words)
+        assert.equal("", out)
+        assert.equal(status, exit, err)
+        assert.truthy(err:find("moonlog: " .. code .. ": ", 1, true), err)
+        assert.equal(said or err, err)
+        said = err
+      end
+    end
+    local dir = tmpdir.new()
+    both("FORBIDDEN", 1, "--data", dir .. "/store", "--listen", "tcp:0.0.0.0:0")
+    assert.equal("", (program.shell("ls " .. dir))) -- serve has not begun a store either
+    both("NOT_FOUND", 3, "--data", dir .. "/none/store")
+    both("NOT_A_STORE", 1, "--data", program.write(dir .. "/file", "x"))
+    both("NOT_A_STORE", 1, "--data", dir)
+    both("FORBIDDEN", 1, "--data", "/proc/store")
+    both("NOT_FOUND", 3, "--data", dir .. "/store", "--messages-file", dir .. "/none/x")
+    both("NOT_FOUND", 3, "--data", dir .. "/store", "--rules", dir .. "/none")
+    local long = dir .. "/" .. ("d"):rep(120)
+    both("BAD_REQUEST", 1, "--data", long)
   end)
 
   it("names what is wrong", function()

@@ -1,6 +1,8 @@
 -- moonlog rpc: any method, JSON in and out; and the protocol's document.
 local daemon = require "spec.support.daemon"
 local json = require "spec.support.json"
+local packs = require "spec.support.packs"
+local peer = require "spec.support.peer"
 local program = require "spec.support.program"
 local tmpdir = require "spec.support.tmpdir"
 
@@ -28,11 +30,26 @@ describe("cli: rpc", function()
   end)
 
   it("runs the example of every method in the table", function()
+    local text, refused = program.slurp "core/PROTOCOL.md", {}
+    local one <close> = peer.connect(server.uri)
+    assert(one:call("rules.load", { files = { ["account.lua"] = packs.ACCOUNT } }))
     for _, method in ipairs(json.read((on { "rpc", "api" })).methods) do
       local _, err, status = on { "rpc", method.name, method.example }
-      local other_connection = method.name == "credit" or method.name:match "^un"
-      assert.equal(other_connection and 3 or 0, status, method.name .. ": " .. err)
+      local stays = err:match "^moonlog: BAD_REQUEST: use `moonlog (%l+)`: .* with the connection"
+      assert.equal(stays and 2 or 0, status, method.name .. ": " .. err)
+      local tried = text:find("`moonlog rpc " .. method.name .. " ", 1, true)
+      assert.equal(stays == nil, tried ~= nil, method.name)
+      refused[#refused + 1] = stays and method.name .. " " .. stays
     end
+    assert.same({ "subscribe tail", "credit tail", "unsubscribe tail", "listen listen",
+      "unlisten listen" }, refused)
+  end)
+
+  it("makes no table, and says so", function()
+    local out, err, status = on { "rpc", "head", "-o", "table" }
+    assert.equal(2, status)
+    assert.equal("", out)
+    assert.truthy(err:find("use -o json or -o lua", 1, true), err)
   end)
 
   it("says what the daemon says", function()

@@ -1,6 +1,7 @@
 -- moonlog serve, and how the verbs find it, or do without.
 local daemon = require "spec.support.daemon"
 local json = require "spec.support.json"
+local peer = require "spec.support.peer"
 local program = require "spec.support.program"
 local tmpdir = require "spec.support.tmpdir"
 
@@ -28,6 +29,19 @@ describe("cli: serve", function()
     assert.equal(0, (server:stop()))
     server = nil
     assert.is_false(exists(dir .. "/moonlog.sock"))
+  end)
+
+  it("names its directory from the root on, wherever it was started", function()
+    local root = tmpdir.new()
+    local path = program.shell("realpath " .. program.path):match "[^\n]+"
+    local serve = "cd %s && echo $$ && exec %s serve --data here 2>/dev/null"
+    local out = assert(io.popen(serve:format(root, path)))
+    local pid = out:read "l"
+    assert.equal(("ready %s/here/moonlog.sock pid %s"):format(root, pid), out:read "l")
+    local status = json.read((program.on(root .. "/here") { "status" }))
+    assert.equal(root .. "/here", status.directory)
+    os.execute("kill " .. pid)
+    assert.is_true(out:close())
   end)
 
   it("exits 0 on SIGINT too", function()
@@ -68,7 +82,8 @@ describe("cli: serve", function()
   it("is the only one on its directory", function()
     local err, status = daemon.refused(dir)
     assert.equal(1, status)
-    assert.truthy(err:match "moonlog: LOCKED: ", err)
+    assert.truthy(err:find("open for writing in process " .. server.pid, 1, true), err)
+    assert.truthy(err:find("; a daemon answers at unix:" .. server.socket .. "\n", 1, true), err)
     assert.equal(0, json.read((on { "head" })).position)
   end)
 
@@ -164,14 +179,16 @@ describe("cli: a daemon on TCP", function()
   it("wants the token it was given", function()
     local file = program.write(tmpdir.new() .. "/token", TOKEN .. "\n")
     local wrong = program.write(tmpdir.new() .. "/token", ("x"):rep(20) .. "\n")
+    program.shell(("chmod 600 %s %s"):format(file, wrong))
     local dir = tmpdir.new() .. "/store"
     local server = daemon.start_tcp(dir, { "--token-file", file })
     local _, err, status = program.run { "head", "--connect", server.tcp }
     assert.equal(1, status)
-    assert.truthy(err:match "^moonlog: UNAUTHENTICATED: ", err)
+    assert.equal("moonlog: UNAUTHENTICATED: this daemon wants a token: --token-file or "
+      .. "MOONLOG_TOKEN\n", err)
     _, err, status = program.run { "head", "--connect", server.tcp, "--token-file", wrong }
     assert.equal(1, status)
-    assert.truthy(err:match "^moonlog: UNAUTHENTICATED: ", err)
+    assert.equal("moonlog: UNAUTHENTICATED: the token is not the daemon's\n", err)
     local words = { "append", "a", "T", "--connect", server.tcp, "--token-file", file }
     _, err, status = program.run(words)
     assert.equal(0, status, err)
@@ -251,6 +268,20 @@ describe("cli: a verb without a daemon", function()
     assert.equal(130, (tail:stop "INT"))
     local _, err, done = on { "append", "a", "T", "3" }
     assert.equal(0, done, err)
+  end)
+
+  it("ends when it has done, although others go on with its daemon and its workers", function()
+    local import = "timeout 60 " .. program.command { "import", "--batch", "1", "--data", dir }
+    local writer = assert(io.popen(import .. " >/dev/null", "w"))
+    writer:write '{"stream":"a","type":"T","data":1}\n'
+    writer:flush()
+    local _, status
+    repeat _, _, status = on { "head", "a" } until status == 0
+    local other <close> = peer.connect("unix:" .. dir .. "/moonlog.sock")
+    assert(other:call("rules.check", { files = { ["a.lua"] =
+      "return { aggregate = 'a', initial = {}, on = {}, commands = {} }" } }))
+    assert.is_true(writer:close())
+    assert.equal(1, other:call("head").position)
   end)
 
   it("lets many begin at once", function()

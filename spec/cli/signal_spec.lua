@@ -43,6 +43,25 @@ describe("cli: signal and listen", function()
     assert.equal(130, (ears:stop "INT"))
   end)
 
+  it("ends when nobody reads it any more, or the daemon went away", function()
+    local own = daemon.start()
+    local words = program.command { "listen", "a", "--data", own.dir }
+    local ears = assert(io.popen(("{ timeout 60 %s; echo $? >%s/status; } | head -1"):format(words,
+      own.dir)))
+    local heard
+    repeat heard = json.read((program.run { "signal", "a", "1", "--data", own.dir })).listeners
+    until heard == 1
+    assert.equal(1, json.read(ears:read "l").data)
+    assert.is_true(ears:close())
+    assert.equal("141\n", program.slurp(own.dir .. "/status"))
+    local deaf = daemon.spawn { "listen", "a", "--data", own.dir }
+    repeat heard = json.read((program.run { "signal", "a", "1", "--data", own.dir })).listeners
+    until heard == 1
+    assert.equal(0, (own:stop()))
+    assert.equal(6, (deaf:wait()))
+    assert.truthy(deaf:said():match "^moonlog: UNREACHABLE: the daemon went away; ", deaf:said())
+  end)
+
   it("waits for an answer with --reply", function()
     local ears = daemon.spawn { "listen", "ask.me", "--count", "2", "--data", dir }
     tell("ask.me", "0")
@@ -73,6 +92,7 @@ describe("cli: signal and listen", function()
   it("refuses what is no subject, no pattern, no JSON", function()
     for _, words in ipairs {
       { "signal", "a..b" }, { "signal", "a.*" }, { "signal", "" }, { "signal", "a b" },
+      { "signal", "ui*" }, { "listen", "ui*" }, { "listen", "a.b>" },
       { "listen", ">.a" }, { "listen", "" }, { "signal", "a", "{" },
     } do
       local out, err, status = on(words)

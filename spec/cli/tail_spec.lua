@@ -65,6 +65,24 @@ describe("cli: tail", function()
     assert.equal("", rest)
   end)
 
+  it("ends when nobody reads it any more, although nothing comes", function()
+    local words = program.command { "tail", "--from", "4", "--data", dir }
+    local out, err = program.shell(("{ timeout 60 %s; echo $? >&2; } | head -1"):format(words))
+    assert.equal(4, json.read(out).position)
+    assert.equal("141\n", err)
+  end)
+
+  it("begins a table wide enough for what may come", function()
+    local tail = daemon.spawn { "tail", "$category:account", "--from", "4", "-o", "table",
+      "--data", dir }
+    local head, first = tail:line(), tail:line()
+    on { "append", "account-longer", "LongerType", "7" }
+    local row = tail:line()
+    tail:stop "INT"
+    assert.equal(head:find "data", first:find "4 *$")
+    assert.equal(head:find "data", row:find "7 *$")
+  end)
+
   it("gets every event of many, in order", function()
     local lines = {}
     for i = 1, 20000 do lines[i] = ('{"stream":"many","type":"T","data":%d}'):format(i) end
@@ -86,7 +104,19 @@ describe("cli: tail", function()
     assert.equal(1, json.read(tail:line()).position)
     assert.equal(0, (own:stop()))
     assert.equal(6, (tail:wait()))
-    assert.truthy(tail:said():match "^moonlog: UNREACHABLE: [^\n]+\n$", tail:said())
+    assert.equal("moonlog: UNREACHABLE: the daemon went away; go on with `--from 2`\n", tail:said())
+  end)
+
+  it("guesses what was meant by a name that is none", function()
+    for word, meant in pairs { ["$al"] = "$all", ["$category"] = "$category:C",
+                               ["$categroy:account"] = "$category:C" } do
+      for _, verb in ipairs { "tail", "read" } do
+        local _, err, status = on { verb, word }
+        assert.equal(2, status)
+        assert.truthy(err:find(("did you mean '%s'?"):format(meant), 1, true), err)
+      end
+    end
+    assert.equal("", positions("$rules"))
   end)
 
   it("refuses an unknown --from, and a directory that is not there", function()

@@ -5,7 +5,8 @@ local tmpdir = require "spec.support.tmpdir"
 
 local verbs = {
   "append", "import", "export", "read", "streams", "head", "status", "verify", "bench", "help",
-  "version", "serve", "config", "tail", "signal", "listen", "rpc",
+  "version", "serve", "config", "tail", "signal", "listen", "rpc", "repl",
+  "dev",
 }
 
 describe("cli: help", function()

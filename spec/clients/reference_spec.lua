@@ -1,6 +1,7 @@
 -- examples/clients: the two reference clients against a real daemon, and their README.
 local daemon = require "spec.support.daemon"
 local program = require "spec.support.program"
+local tmpdir = require "spec.support.tmpdir"
 local m = require "moonlog"
 
 local PYTHON = "/usr/bin/python3" -- Debian's, which sees Debian's packages
@@ -14,6 +15,21 @@ end
 local function works(command, script)
   local _, _, status = run(command, script)
   return status == 0
+end
+
+--- The code of a language on the page, and what it promises to print.
+local function page_of(language)
+  local source, promised = {}, {}
+  local page = program.slurp "examples/clients/README.md"
+  for block in page:gmatch("\n```" .. language.block .. "\n(.-\n)```") do
+    source[#source + 1] = block
+    for line in block:gmatch("[^\n]+") do
+      if line:sub(1, #language.arrow) == language.arrow then
+        promised[#promised + 1] = line:sub(#language.arrow + 1) .. "\n"
+      end
+    end
+  end
+  return language.wrap(table.concat(source, "\n")), table.concat(promised)
 end
 
 local languages = {
@@ -94,6 +110,30 @@ py.order.saved {'id': 7}
 sum 3
 UNKNOWN_METHOD
 ]==],
+    lost = [==[
+import os, signal, sys
+from moonlog import Client, Error
+
+try:
+    Client("/nowhere/moonlog.sock")
+except Error as error:
+    print(error.code, error.number)
+log = Client(sys.argv[1])
+alerts = log.listen("ui.*")
+log.append("a-1", {"type": "T"})
+try:
+    for event in log.subscribe():
+        print(event["type"])
+        os.kill(log.call("status")["pid"], signal.SIGKILL)
+except Error as error:
+    print(error.code, error.number)
+try:
+    log.append("a-1", {"type": "T"})
+except Error as error:
+    print(error.code)
+alerts.close()
+]==],
+    last = "UNREACHABLE 25\nT\nUNREACHABLE 25\nUNREACHABLE\n",
   },
   {
     name = "moonlog.js", block = "js", arrow = "// -> ", command = "node -",
@@ -164,8 +204,48 @@ NO_LISTENERS
 3
 UNKNOWN_METHOD: there is no method haed; did you mean head?
 ]==],
+    lost = [==[
+const { Client } = require("moonlog.js");
+const say = (error) => console.log(error.code);
+await Client.connect("/nowhere/moonlog.sock").catch(say);
+const log = await Client.connect(process.argv[2]);
+const alerts = log.listen("ui.*"), alert = alerts.next();
+await log.append("a-1", { type: "T" });
+const follow = async () => {
+  for await (const event of log.subscribe()) {
+    console.log(event.type);
+    process.kill((await log.call("status")).pid, "SIGKILL");
+  }
+};
+await follow().catch(say);
+await alert.catch(() => {});
+await log.append("a-1", { type: "T" }).catch(say);
+await alerts.return();
+]==],
+    last = "UNREACHABLE\nT\nUNREACHABLE\nUNREACHABLE\n",
   },
 }
+
+describe("examples/clients/README.md", function()
+  it("works from top to bottom on the store that `make run` leaves", function()
+    for _, language in ipairs(languages) do
+      if language.missing then pending(language.missing) end
+    end
+    local dir = tmpdir.new() .. "/store"
+    local dev = program.command { "dev", "--data", dir, "examples/bank" }
+    local _, why, status = program.shell("MOONLOG_LUA=lua " .. dev)
+    assert.equal(0, status, why)
+    local served = daemon.start(dir)
+    for _, language in ipairs(languages) do
+      local script, promised = page_of(language)
+      local out, err = run(language.command,
+        (script:gsub("moonlog%-data/moonlog%.sock", served.socket)))
+      assert.equal("", err)
+      assert.equal(promised, out)
+    end
+    assert.equal(0, daemon.stop(served))
+  end)
+end)
 
 for _, language in ipairs(languages) do
   describe("examples/clients/" .. language.name, function()
@@ -190,23 +270,24 @@ for _, language in ipairs(languages) do
       assert.equal(1, log:status().connections)
     end)
 
+    it("says UNREACHABLE when the daemon went away, and nothing else", function()
+      if language.missing then pending(language.missing) end
+      local own = daemon.start()
+      local out, err, status = run(language.command .. " " .. program.quote(own.socket),
+        language.wrap(language.lost))
+      assert.equal("", err)
+      assert.equal(language.last, out)
+      assert.equal(0, status)
+      assert.equal(9, (own:wait()))
+    end)
+
     it("does what the README says, over either kind of socket", function()
       if language.missing then pending(language.missing) end
-      local source, promised = {}, {}
-      local page = program.slurp "examples/clients/README.md"
-      for block in page:gmatch("\n```" .. language.block .. "\n(.-\n)```") do
-        source[#source + 1] = block
-        for line in block:gmatch("[^\n]+") do
-          if line:sub(1, #language.arrow) == language.arrow then
-            promised[#promised + 1] = line:sub(#language.arrow + 1) .. "\n"
-          end
-        end
-      end
-      local script = language.wrap(table.concat(source, "\n"))
+      local script, promised = page_of(language)
       local out, err = run(language.command,
         (script:gsub("moonlog%-data/moonlog%.sock", served.socket)))
       assert.equal("", err)
-      assert.equal(table.concat(promised), out)
+      assert.equal(promised, out)
       -- The address that stands in the comment beside it, on a daemon of its own.
       local other = daemon.start_tcp()
       local tcp = language.block == "python" and ('"127.0.0.1", %d'):format(other.port)
@@ -214,7 +295,7 @@ for _, language in ipairs(languages) do
       out, err = run(language.command, (script:gsub('"moonlog%-data/moonlog%.sock"', tcp)))
       daemon.stop(other)
       assert.equal("", err)
-      assert.equal(table.concat(promised), out)
+      assert.equal(promised, out)
     end)
   end)
 end

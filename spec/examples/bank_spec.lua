@@ -1,6 +1,9 @@
--- examples/bank: the tour plays to its end, and says the same when it is played again.
+-- examples/bank: the tour plays to its end, and says the same when it is played again; the walk of
+-- its README prints what the README says.
+local json = require "spec.support.json"
 local program = require "spec.support.program"
 local tmpdir = require "spec.support.tmpdir"
+local walk = require "spec.support.walk"
 
 describe("examples/bank", function()
   local dir = tmpdir.new() .. "/store"
@@ -25,16 +28,42 @@ describe("examples/bank", function()
     assert.truthy(said(one, "moonlog import examples/bank/history.ndjson"):match "events +20\n")
     assert.is_nil(again:find("$ moonlog import", 1, true))
     for _, out in ipairs { one, again } do
-      assert.equal("1300", said(out, "lua5.4 examples/bank/balance.lua account-ada"))
-      assert.equal("300", said(out, "lua5.4 examples/bank/balance.lua account-ada --at 2"))
-      local ada = said(out, "moonlog read account-ada")
-      assert.truthy(ada:match "AccountOpened.*500.*200.*1000")
-      local transfer = said(out, "moonlog read '$all' --tag transfer:1")
-      assert.truthy(transfer:match "account%-ben.*MoneySent.*account%-cy.*MoneyReceived")
+      assert.truthy(said(out, "moonlog state account ada"):find('"balance":1300', 1, true))
+      assert.truthy(said(out, "moonlog state account ada --at 2"):find('"balance":300', 1, true))
+      local day = said(out, "moonlog state account ada --as-of 2026-01-07T00:00:00Z")
+      assert.truthy(day:find('"balance":500', 1, true))
+      local ada = said(out, "moonlog read account-ada --raw")
+      assert.truthy(ada:match '"owner":"Ada".*500.*200.*1000')
+      local first = said(out, "moonlog read account-ada --limit 1")
+      assert.truthy(first:find('"owner":{"name":"Ada"}', 1, true))
+      assert.truthy(out:find('INSUFFICIENT_FUNDS: account eve refuses withdraw: {"balance":100,',
+        1, true))
+      assert.truthy(out:find("moonlog: OVER_LIMIT: ", 1, true))
+      assert.truthy(out:find('(did you mean "on"?)', 1, true))
       assert.truthy(out:find("moonlog: WRONG_EXPECTED_REVISION: ", 1, true))
-      assert.truthy(out:find("\nexit status 4\n", 1, true))
+      for _, status in ipairs { 4, 5, 7 } do
+        assert.truthy(out:find("\nexit status " .. status .. "\n", 1, true))
+      end
       assert.truthy(said(out, "moonlog verify --deep"):match "^ok +true\n")
     end
+    local eve = json.read((program.on(dir) { "state", "account", "eve", "-o", "json" }))
+    assert.equal(100, eve.state.balance)
+    assert.equal(1, eve.revision)
+  end)
+
+  it("is a walk whose every step prints what its README says", function()
+    local scratch = tmpdir.new()
+    local steps = walk.check("examples/bank/README.md", scratch .. "/store",
+      { ["/tmp/bank-rules"] = scratch .. "/rules" })
+    assert.is_true(#steps > 20)
+  end)
+
+  it("has rules whose specs pass", function()
+    local out, err, status = program.shell(("MOONLOG_LUA=lua %s test examples/bank/rules"):format(
+      program.path))
+    assert.equal(0, status, out .. err)
+    assert.equal("", err)
+    assert.truthy(out:match "\n(%d+) passed, 0 failed\n$")
   end)
 
   --- The commands of the README's session in the shell, on this store.
@@ -72,22 +101,10 @@ describe("examples/bank", function()
       local example = program.run({ "help", verb }):match "\nexample\n  moonlog ([^\n]+)"
       if not unended[verb] then
         local _, err, status = program.shell(
-          ("MOONLOG_DATA=%s %s %s"):format(dir, program.path, example))
+          ("MOONLOG_LUA=lua MOONLOG_DATA=%s %s %s"):format(dir, program.path, example))
         assert.equal(0, status, example .. ": " .. err)
       end
     end
     dir = before
-  end)
-
-  it("has the balances that its README names", function()
-    local readme = program.slurp "examples/bank/README.md"
-    local build = program.path:match "^(.*)/"
-    for account, balance in pairs { ada = "1300", ben = "400", cy = "250", dee = "100" } do
-      local out, err = program.shell(
-        ("LUA_CPATH_5_4='%s/?.so' MOONLOG_DATA=%s lua5.4 examples/bank/balance.lua account-%s")
-          :format(build, dir, account))
-      assert.equal(balance .. "\n", out, err)
-      assert.truthy(readme:find(account .. " | " .. balance, 1, true), account)
-    end
   end)
 end)

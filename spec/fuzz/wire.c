@@ -3,7 +3,7 @@
  *
  *   input:  limits, size of a piece, bytes
  */
-#include "../../core/server/wire.h"
+#include "../../core/base/wire.h"
 
 #include "../../core/base/limits.h"
 #include "../../core/base/unpack.h"

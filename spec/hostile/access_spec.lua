@@ -30,14 +30,17 @@ describe("hostile strangers: where a token is wanted", function()
   end
 
   it("35: a token that is almost right is wrong, and there is one try", function()
-    local almost = { TOKEN:sub(1, -2) .. "4", TOKEN:sub(1, -2), TOKEN .. "0", TOKEN .. TOKEN, "",
+    local almost = { TOKEN:sub(1, -2) .. "4", TOKEN:sub(1, -2), TOKEN .. "0", TOKEN .. TOKEN,
       TOKEN:upper(), TOKEN .. "\n", "1" .. TOKEN:sub(2) }
     for _, token in ipairs(almost) do
       local right = hostile.request(2, "hello", { token = TOKEN })
       refused(hostile.request(1, "hello", { token = token }) .. right,
         "UNAUTHENTICATED: the token is not the daemon's")
     end
-    refused(hostile.request(1, "hello", {}), "UNAUTHENTICATED: the token is not the daemon's")
+    for _, none in ipairs { {}, { token = "" } } do
+      refused(hostile.request(1, "hello", none),
+        "UNAUTHENTICATED: this daemon wants a token: --token-file or MOONLOG_TOKEN")
+    end
     refused(hostile.request(1, "hello", hostile.map { "token", "\xc4\x14" .. TOKEN }),
       "BAD_REQUEST: token is no str")
   end)

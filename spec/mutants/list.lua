@@ -274,7 +274,8 @@ bug { name = "a condition does not see what is staged", file = "core/store/admit
   to = "ml_finder_first(store, proposal->condition, from, ml_log_position(store->log),",
   killed_by = "simulate --workload pipeline --states 20000" }
 
--- The daemon has a list of its own.
+-- The daemon and the rules have lists of their own.
 for _, one in ipairs(dofile "spec/mutants/server.lua") do bug(one) end
+for _, one in ipairs(dofile "spec/mutants/rules.lua") do bug(one) end
 
 return bugs

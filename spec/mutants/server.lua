@@ -23,13 +23,18 @@ bug { name = "granted credit replaces what is left", file = "core/server/push.c"
   killed_by = PUSH }
 
 bug { name = "granted credit wakes nobody", file = "core/server/push.c",
-  from = "    of->looked_at = UINT64_MAX;\n    call->server->more = true;",
-  to = "",
+  from = "    look_again(of);\n    if (!call->request)",
+  to = "    if (!call->request)",
   killed_by = PUSH }
 
 bug { name = "credit bounds who asked for no bound", file = "core/server/push.c",
   from = "of->bounded = bounded;",
   to = "of->bounded = bounded || true;",
+  killed_by = PUSH }
+
+bug { name = "who is left over by a turn of the loop is forgotten", file = "core/server/push.c",
+  from = "    server->next_served = of;\n",
+  to = "",
   killed_by = PUSH }
 
 bug { name = "a subscription starts one off", file = "core/server/push.c",
@@ -48,8 +53,8 @@ bug { name = "the last event of a turn's share is lost", file = "core/server/pus
   killed_by = PUSH }
 
 bug { name = "after unsubscribe events are still pushed", file = "core/server/push.c",
-  from = "    uint64_t position = ml_cursor_position(of->cursor);\n    free_subscription(of);",
-  to = "    uint64_t position = ml_cursor_position(of->cursor);",
+  from = "    free_subscription(of);\n    ml_buf *out",
+  to = "    ml_buf *out",
   killed_by = PUSH }
 
 bug { name = "a congested connection is still pushed to", file = "core/server/push.c",
@@ -110,12 +115,12 @@ bug { name = "caught_up is told once and never again", file = "core/server/push.
   killed_by = PUSH }
 
 bug { name = "checkpoints are never told", file = "core/server/push.c",
-  from = "if (ml_cursor_position(of->cursor) > of->told && !of->failed",
-  to = "if (ml_cursor_position(of->cursor) > UINT64_MAX - 1 && !of->failed",
+  from = "ml_cursor_position(of->cursor) > of->told && !of->failed",
+  to = "ml_cursor_position(of->cursor) > UINT64_MAX - 1 && !of->failed",
   killed_by = PUSH }
 
 bug { name = "an event that cannot be read is passed over", file = "core/server/push.c",
-  from = "if (code != ML_OK && code != ML_END) tell_failure(of);",
+  from = "if (code != ML_OK && code != ML_END) tell_failure(of, ml_why(conn->server->store));",
   to = "",
   killed_by = PUSH }
 
@@ -187,6 +192,11 @@ bug { name = "a slow listener is never disconnected", file = "core/server/signal
   to = "*chosen = DROP_NEW;",
   killed_by = SIGNALS }
 
+bug { name = "one of many listeners is not found", file = "core/server/signals.c",
+  from = "if (compare(of->children[middle]->name, name) < 0) from = middle + 1;",
+  to = "if (compare(of->children[middle]->name, name) <= 0) from = middle + 1;",
+  killed_by = SIGNALS }
+
 bug { name = "a listener hears on after unlisten", file = "core/server/signals.c",
   from = "    uint64_t missed = of->missed;\n    free_listener(of);",
   to = "    uint64_t missed = of->missed;",
@@ -199,9 +209,14 @@ bug { name = "an append that found the group full is lost", file = "core/server/
   to = "            conn->held = true;\n            used += message.size;\n",
   killed_by = APPEND }
 
-bug { name = "a held connection is never resumed", file = "core/server/server.c",
-  from = "if (conn->held || (!conn->reading && !conn->closing)) ml_conn_resume(conn);",
-  to = "if (!conn->held && !conn->reading && !conn->closing) ml_conn_resume(conn);",
+bug { name = "a held append is counted each time it is looked at", file = "core/server/dispatch.c",
+  from = "call->server->requests += *ended != ML_HOLD;",
+  to = "call->server->requests++;",
+  killed_by = APPEND }
+
+bug { name = "a held connection is never resumed", file = "core/server/conn.c",
+  from = "if (!full || !conn->held) ml_conn_resume(conn);",
+  to = "if (!conn->held) ml_conn_resume(conn);",
   killed_by = APPEND }
 
 bug { name = "any number of appends may be in flight", file = "core/server/conn.c",
@@ -246,10 +261,15 @@ bug { name = "draining refuses nothing", file = "core/server/methods_append.c",
   killed_by = SERVER }
 
 bug { name = "draining drops the answers under way", file = "core/server/server.c",
-  from = "    if (server->store != NULL) ML_IGNORE(ml_settle(server->store, true));\n    flush_dirty(server);\n    while",
-  to = "    while",
+  from = "    if (server->store != NULL) ML_IGNORE(ml_settle(server->store, true));\n",
+  to = "",
   also = { { "if (conn->in_flight > 0 || conn->flying.size > 0) return false;", "if (conn->in_flight > IN_FLIGHT_MAX) return false;" } },
   killed_by = SERVER }
+
+bug { name = "a command waits for its daemon's workers", file = "core/server/workers.c",
+  from = "server->options->client >= 0 ? UV_IGNORE : UV_INHERIT_FD",
+  to = "UV_INHERIT_FD",
+  killed_by = "spec/cli/serve_spec.lua" }
 
 bug { name = "a stale socket is not removed", file = "core/server/server.c",
   from = "    unlink(server->socket_path);\n    mode_t",
@@ -269,7 +289,7 @@ bug { name = "the ready line says the port that was asked for", file = "core/ser
 -- A reader goes on in the wrong place. --------------------------------------------------------------------
 
 bug { name = "end is never said", file = "core/server/methods_read.c",
-  from = "if (p->ended && !out->failed) out->data[end] = 0xc3;",
+  from = "if (p->ended && !out->failed) out->data[map->end] = 0xc3;",
   to = "",
   killed_by = READ }
 
@@ -345,7 +365,7 @@ bug { name = "a notification is answered", file = "core/server/dispatch.c",
   to = "method->run != ml_methods_append && method->run != ml_methods_head) return;",
   killed_by = DISPATCH }
 
-bug { name = "the frame limit is ignored", file = "core/server/wire.c",
+bug { name = "the frame limit is ignored", file = "core/base/wire.c",
   from = "if (used > limits->bytes || h->content > limits->bytes - used) return true;",
   to = "if (used > UINT32_MAX) return true;",
   killed_by = DISPATCH }
@@ -364,5 +384,34 @@ bug { name = "an unknown parameter is ignored", file = "core/server/params.c",
   from = "if (names[n] == NULL) return refuse_name(what, key, names, why);",
   to = "if (names[n] == NULL) {\n            if (!ml_unpack_skip(&cursor)) return ML_BAD_REQUEST;\n            continue;\n        }",
   killed_by = DISPATCH }
+
+-- Hostile rules: the culprit is somebody else, or nobody. ----------------------------------------
+
+local HOSTILE = "spec/hostile/rules_daemon_spec.lua"
+
+bug { name = "an upcaster keeps the event it was given", file = "core/rules/engine_upcast.c",
+  from = "    ml_envelope_clear(ml_sandbox_lua(sandbox)); /* the event is nobody's any more */\n",
+  to = "",
+  killed_by = HOSTILE }
+
+bug { name = "a worker answers more than the daemon takes", file = "core/rules/worker.c",
+  from = "if (w->answer.size > ANSWER_MAX)",
+  to = "if (w->answer.size > SIZE_MAX - 1)",
+  killed_by = HOSTILE }
+
+bug { name = "what an activation's event says is believed", file = "core/server/packs.c",
+  from = "    return same;\n}",
+  to = "    return true;\n}",
+  killed_by = HOSTILE }
+
+bug { name = "a state that cannot be kept is nobody's", file = "core/rules/aggregate.c",
+  from = "unit->suspects == 1 ? unit->suspect : NULL",
+  to = "NULL",
+  killed_by = HOSTILE }
+
+bug { name = "an id may hold anything", file = "core/server/methods_command.c",
+  from = "    code = ml_event_check_name(stream_of(c), ML_STREAM_BYTES_MAX, \"stream\", why);\n",
+  to = "",
+  killed_by = HOSTILE }
 
 return bugs

@@ -3,6 +3,7 @@
 local moonlog = require "moonlog"
 local daemon = require "spec.support.daemon"
 local json = require "spec.support.json"
+local packs = require "spec.support.packs"
 local peer = require "spec.support.peer"
 local program = require "spec.support.program"
 
@@ -107,6 +108,7 @@ printf X | dd of=$file bs=1 seek=$at conv=notrunc
   end)
 
   it("has an example of each method, which works", function()
+    assert(one:call("rules.load", { files = { ["account.lua"] = packs.ACCOUNT } }))
     for _, method in ipairs(api.methods) do
       local params = json.read(method.example)
       local always, perhaps = names_of(method.params:gsub("[|:].*", ""))

@@ -282,6 +282,29 @@ describe("server/push", function()
     assert.same({ 42, "caught_up" }, { count, name })
   end)
 
+  it("reaches all of many that begin at once, more than a turn gives", function()
+    local COUNT, EVENTS, data = 48, 12, ("x"):rep(20000) -- 11.5 MB, of which a turn gives 8 MiB
+    local events, others = {}, {}
+    for n = 1, EVENTS do events[n] = { type = "T", data = data } end
+    assert(one:call("append", { stream = "a", events = events }))
+    for n = 1, COUNT do others[n] = peer.connect(served.uri) end
+    assert(one:call "head")
+    served:signal "STOP" -- so that they come in one turn
+    for n = 1, COUNT do others[n]:ask("subscribe", { after = "start" }) end
+    served:signal "CONT"
+    for n = 1, COUNT do
+      assert(others[n]:answer(1))
+      local name, map = others[n]:push()
+      assert.same({ "event", EVENTS }, { name, #map.events })
+      assert.equal("caught_up", (others[n]:push()))
+    end
+    one:fill("b", 1)
+    for n = 1, COUNT do
+      assert.equal(EVENTS + 1, select(2, others[n]:push()).events[1].position)
+      others[n]:close()
+    end
+  end)
+
   it("says failed of an event that cannot be read, and pushes nothing more", function()
     one:call("append", { stream = "a", events = {
       { type = "T", data = 1 }, { type = "T", data = "damage me" }, { type = "T", data = 3 } } })

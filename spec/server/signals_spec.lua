@@ -54,13 +54,37 @@ describe("server/signals", function()
       assert.equal(5, listeners "n.a")
     end)
 
+    it("is found among many, in whatever order they came and go", function()
+      local COUNT, ids, others = 60, {}, {} -- so many may listen on a connection
+      for n = 1, 5 do
+        others[n] = peer.connect(served.uri)
+        for i = 1, COUNT do
+          local name = ("inbox.%d"):format((n * COUNT + i) * 7919 % 1009)
+          local heard = assert(others[n]:call("listen", { subject = name }))
+          ids[name] = { others[n], heard.subscription }
+        end
+      end
+      for name in pairs(ids) do assert.equal(1, listeners(name), name) end
+      assert.equal(0, listeners "inbox.x")
+      others[2]:close()
+      assert(one:call "head")
+      for name, id in pairs(ids) do
+        assert.equal(id[1] == others[2] and 0 or 1, listeners(name), name)
+      end
+      for name, id in pairs(ids) do
+        if id[1] ~= others[2] then assert(id[1]:call("unlisten", { subscription = id[2] })) end
+        assert.equal(0, listeners(name), name)
+      end
+      for n = 1, 5 do others[n]:close() end
+    end)
+
     it("is refused if it is none", function()
       for _, subject in ipairs { "", ".", "a.", ".a", "a..b", "a b", "a.>.b", "a\n",
-                                 ("x"):rep(257), ("a."):rep(16) .. "a" } do
+                                 "a*", "*a.b", "a>", ("x"):rep(257), ("a."):rep(16) .. "a" } do
         assert.match("^BAD_REQUEST: the pattern is no subject",
           one:refused("listen", { subject = subject }))
       end
-      for _, subject in ipairs { "", "a.*", ">", "a.>", "a..b" } do
+      for _, subject in ipairs { "", "a.*", ">", "a.>", "a..b", "a*" } do
         assert.match("^BAD_REQUEST: the subject is no subject",
           one:refused("signal", { subject = subject }))
       end

@@ -13,6 +13,9 @@
 static const char usage[] =
     "siege kill [--kills N]             kill -9 under 8 clients that append; a model says what "
     "must be there\n"
+    "siege rules [--kills N]            kill -9 of workers and daemon under 8 clients that send "
+    "commands; a model says what\n"
+    "                                   each account's balance must be\n"
     "siege resume [--deliveries N]      subscriptions end and go on at random; 0 gaps, 0 "
     "duplicates\n"
     "siege idle [--connections N]       so many connections in 64 MB\n"
@@ -32,9 +35,10 @@ static const struct {
     const char *name;
     bool (*run)(ml_siege *siege);
 } trials[] = {
-    {"kill", ml_kill_run}, {"resume", ml_resume_run}, {"idle", ml_idle_run},
-    {"slow", ml_slow_run}, {"half", ml_half_run},     {"storm", ml_storm_run},
-    {"full", ml_full_run}, {"mixed", ml_mixed_run},   {"descriptors", ml_descriptors_run},
+    {"kill", ml_kill_run},   {"resume", ml_resume_run}, {"idle", ml_idle_run},
+    {"slow", ml_slow_run},   {"half", ml_half_run},     {"storm", ml_storm_run},
+    {"full", ml_full_run},   {"mixed", ml_mixed_run},   {"descriptors", ml_descriptors_run},
+    {"rules", ml_rules_run},
 };
 
 static int refuse(const char *what)

@@ -19,6 +19,7 @@ siege() {
 }
 
 siege kill --kills 300 40
+siege rules --kills 300 20
 siege resume --deliveries 1000000 100000
 siege idle --connections 10000 10000
 siege slow --readers 1000 1000 --rounds 9 3

@@ -16,7 +16,7 @@
 typedef struct ml_siege {
     const char *program; /* the moonlog that serves */
     uint64_t seed;
-    uint64_t kills;       /* of kill */
+    uint64_t kills;       /* of kill, rules */
     uint64_t deliveries;  /* of resume */
     uint64_t connections; /* of idle, storm, descriptors */
     uint64_t readers;     /* of slow */
@@ -31,6 +31,7 @@ typedef struct ml_siege {
 } ml_siege;
 
 bool ml_kill_run(ml_siege *siege);
+bool ml_rules_run(ml_siege *siege);
 bool ml_resume_run(ml_siege *siege);
 bool ml_idle_run(ml_siege *siege);
 bool ml_slow_run(ml_siege *siege);

@@ -27,6 +27,16 @@ describe("the daemon besieged", function()
     assert.matches("0 lost, 0 twice, 0 torn, 0 out of order, verify finds 0 problems", out)
   end)
 
+  it("has each command once, and each state right, whatever is killed", function()
+    local out = pass "rules --kills 8"
+    assert.is_true(number(out, "^rules: ([%d,]+) kills") >= 8)
+    assert.is_true(number(out, "([%d,]+) commands acknowledged") > 50)
+    assert.is_true(number(out, "([%d,]+) refused,") > 20)
+    assert.is_true(number(out, "([%d,]+) states between") > 20)
+    assert.matches("0 lost, 0 twice, 0 refused ones found, 0 states or refusals but the model's",
+                   out, 1, true)
+  end)
+
   it("delivers without a gap or a duplicate", function()
     local out = pass "resume --deliveries 5000"
     assert.is_true(number(out, "^resume: ([%d,]+) deliveries") >= 5000)

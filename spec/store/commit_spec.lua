@@ -155,6 +155,23 @@ describe("store/commit: submit and settle", function()
     assert.equal(100, #answers)
   end)
 
+  it("says what becomes of what was submitted, if nobody does anything", function()
+    assert.equal("done", store:work())
+    assert(submit("1", write "a", function() assert(submit("2", write "a")) end))
+    assert.equal("staged", store:work())
+    assert.is_true(store:settle(false)) -- written at once; what the answer has submitted is not
+    assert.equal("1", names())
+    assert.equal("staged", store:work())
+    assert.is_true(store:settle(true))
+    assert.same({ "12", "done" }, { names(), store:work() })
+    open { no_threads = false }
+    assert(submit("3", write "a"))
+    assert.is_true(store:settle(false)) -- by another thread, and answered by the next settle
+    assert.equal("flying", store:work())
+    assert.is_true(store:settle(true))
+    assert.same({ "3", "done" }, { names(), store:work() })
+  end)
+
   it("does not sync if nobody wants the disk", function()
     assert(submit("a", write("a", "T", { durability = "os" })))
     assert(submit("b", write("a", "T", { durability = "memory" })))

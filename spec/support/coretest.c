@@ -10,6 +10,8 @@ static const luaL_Reg rooms[] = {
     {"index", luaopen_coretest_index},
     {"store", luaopen_coretest_store},
     {"socket", luaopen_coretest_socket},
+    {"script", luaopen_coretest_script},
+    {"upcast", luaopen_coretest_upcast},
     {NULL, NULL},
 };
 

@@ -19,6 +19,8 @@ int luaopen_coretest_log(lua_State *L);
 int luaopen_coretest_index(lua_State *L);
 int luaopen_coretest_store(lua_State *L);
 int luaopen_coretest_socket(lua_State *L);
+int luaopen_coretest_upcast(lua_State *L);
+int luaopen_coretest_script(lua_State *L);
 
 /* Pushes nil and "CODE: sentence"; gives 2. */
 int ml_coretest_refuse(lua_State *L, const ml_error *why);

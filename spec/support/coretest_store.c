@@ -354,6 +354,14 @@ static int store_settle(lua_State *L)
     return push_done(L, self, ml_settle(self->store, lua_toboolean(L, 2)));
 }
 
+/* What becomes of what was submitted, if nobody does anything. */
+static int store_work(lua_State *L)
+{
+    static const char *const words[] = {"done", "staged", "flying"};
+    lua_pushstring(L, words[ml_store_get_work(box_at(L)->store)]);
+    return 1;
+}
+
 static int store_flush(lua_State *L)
 {
     static const char *const levels[] = {"disk", "os", "memory", NULL};
@@ -570,7 +578,7 @@ static const luaL_Reg store_methods[] = {
     {"append", store_append},   {"submit", store_submit},   {"settle", store_settle},
     {"flush", store_flush},     {"read", store_read},       {"subscribe", store_subscribe},
     {"head", store_head},       {"streams", store_streams}, {"stats", store_stats},
-    {NULL, NULL}};
+    {"work", store_work},       {NULL, NULL}};
 
 static const luaL_Reg cursor_methods[] = {{"next", cursor_next},
                                           {"poll", cursor_poll},

@@ -1,0 +1,20 @@
+-- What a handler of an event may do to a state: name, body. Each becomes one line of a rule file,
+-- and each is an error there.
+return {
+  { "a loop", "while true do end" },
+  { "a loop in pcall", "while true do pcall(function() while true do end end) end" },
+  { "a state without end", "while true do s[#s + 1] = s.n end" },
+  { "a state over its limit",
+    "s.x = ('x'):rep(1 << 20) for n = 1, 40 do s[n .. 'k'] = s.x .. n end" },
+  { "a state that holds itself", "s.s = s" },
+  { "a state that holds a function", "s.f = error" },
+  { "a state that holds the event", "s.e = e" },
+  { "a state with a hole", "s.t = { 1, nil, 3 }" },
+  { "a state that is a list", "s.n = nil s[1] = 1 s.x = 2" },
+  { "a key that is a table", "s[{}] = 1" },
+  { "a field of nothing", "s.x = d.nothing.at_all" },
+  { "a field that events have not", "s.x = e.nothing" },
+  { "a write to the event", "e.position = 5" },
+  { "an error of a table", "error { code = s }" },
+  { "recursion without end", "local function f() return 1 + f() end s.x = f()" },
+}
