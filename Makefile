@@ -104,7 +104,7 @@ $(OUT)/race: $(COREOBJ) $(OUT)/obj/spec/race/race.o
 	$(call quiet,LD $@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # The program but for its main, and libFuzzer's instead.
-FUZZ := frame segment index ndjson unpack event wire session upcast value pattern
+FUZZ := frame segment index ndjson unpack event wire session upcast value pattern rulepack
 $(OUT)/fuzz-%: $(OUT)/obj/spec/fuzz/%.o $(OUT)/obj/spec/fuzz/fuzz.o $(COREOBJ) $(SCRIPTOBJ) $(filter-out %/main.o,$(CLIOBJ))
 	$(call quiet,LD $@)$(CC) $(CFLAGS) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^ $(LDLIBS) -lmsgpackc -luv -lseccomp -ledit $(shell pkg-config --libs lua5.4)
 .SECONDARY: $(patsubst %,$(OUT)/obj/spec/fuzz/%.o,fuzz $(FUZZ))

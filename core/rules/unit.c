@@ -200,30 +200,10 @@ void ml_unit_begin(ml_unit *unit, const char *verb, const ml_handler *handler, u
 
 /* ---- quoting ---------------------------------------------------------------------------- */
 
-static void quote_line(ml_bytes text, uint32_t line, char *to, size_t room)
-{
-    const char *at = text.data, *end = at + text.size;
-    for (uint32_t n = 1; n < line && at != NULL; n++) {
-        at = memchr(at, '\n', (size_t)(end - at));
-        if (at != NULL) at++;
-    }
-    if (at == NULL || at >= end) return;
-    const char *stop = memchr(at, '\n', (size_t)(end - at));
-    if (stop == NULL) stop = end;
-    while (at < stop && (*at == ' ' || *at == '\t')) at++;
-    while (stop > at && (stop[-1] == ' ' || stop[-1] == '\t' || stop[-1] == '\r')) stop--;
-    size_t size = (size_t)(stop - at) < room - 1 ? (size_t)(stop - at) : room - 1;
-    /* Not into the middle of a character. */
-    while (size > 0 && at + size < stop && ((unsigned char)at[size] & 0xc0) == 0x80) size--;
-    for (size_t n = 0; n < size; n++)
-        to[n] = (unsigned char)at[n] < 0x20 || at[n] == 0x7f ? ' ' : at[n];
-    to[size] = '\0';
-}
-
 void ml_unit_quote(const ml_source *files, size_t count, ml_fault *fault)
 {
-    if (fault->line == 0 || fault->source[0] != '\0') return;
+    if (fault->source[0] != '\0') return;
     for (size_t n = 0; n < count; n++)
         if (ml_bytes_equal(files[n].path, (ml_bytes){fault->file, strlen(fault->file)}))
-            quote_line(files[n].text, fault->line, fault->source, sizeof fault->source);
+            ml_fault_quote(fault, files[n].text);
 }

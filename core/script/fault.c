@@ -39,13 +39,11 @@ static size_t put_clean(char *to, size_t room, const char *text, size_t size)
     return used;
 }
 
-/* Line `number` of the file, without the space around it. */
-static void put_source(const ml_sandbox *sandbox, ml_fault *fault)
+void ml_fault_quote(ml_fault *fault, ml_bytes text)
 {
-    size_t n = ml_sandbox_find(sandbox, (ml_bytes){fault->file, strlen(fault->file)});
+    const char *at = text.data, *end = at + text.size;
     fault->source[0] = '\0';
-    if (n == sandbox->count || fault->line == 0) return;
-    const char *at = sandbox->sources[n].text.data, *end = at + sandbox->sources[n].text.size;
+    if (fault->line == 0) return;
     for (uint32_t line = 1; line < fault->line && at != NULL; line++) {
         at = memchr(at, '\n', (size_t)(end - at));
         if (at != NULL) at++;
@@ -56,6 +54,13 @@ static void put_source(const ml_sandbox *sandbox, ml_fault *fault)
     while (at < stop && isspace((unsigned char)*at)) at++;
     while (stop > at && isspace((unsigned char)stop[-1])) stop--;
     put_clean(fault->source, sizeof fault->source, at, (size_t)(stop - at));
+}
+
+static void put_source(const ml_sandbox *sandbox, ml_fault *fault)
+{
+    size_t n = ml_sandbox_find(sandbox, (ml_bytes){fault->file, strlen(fault->file)});
+    fault->source[0] = '\0';
+    if (n < sandbox->count) ml_fault_quote(fault, sandbox->sources[n].text);
 }
 
 /* ---- places ----------------------------------------------------------------------------- */

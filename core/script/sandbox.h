@@ -62,6 +62,8 @@ typedef struct ml_fault {
 /* Sets a fault of the host's own: of shape. */
 void ml_fault_set(ml_fault *fault, ml_fault_kind kind, const char *file, uint32_t line, const char *format, ...)
     ML_FORMAT(5, 6);
+/* Fills in the line that the fault names, from the text of its file, without the space around it. */
+void ml_fault_quote(ml_fault *fault, ml_bytes text);
 /* One sentence, "account.lua:12: attempt to …", as an error of code SCRIPT_ERROR. */
 ml_code ml_fault_tell(const ml_fault *fault, ml_error *why);
 
