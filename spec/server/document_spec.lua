@@ -76,11 +76,7 @@ describe("server/document", function()
     repeat take(one) until seen.checkpoint
     one:call("subscribe", { stream = "b", after = "start" })
     repeat take(one) until seen.event and seen.caught_up
-    program.shell(([[
-file=%s/log/00000000000000000001.seg
-at=$(grep -abo 'damage me' $file | cut -d: -f1)
-printf X | dd of=$file bs=1 seek=$at conv=notrunc
-]]):format(served.dir))
+    program.damage(served.dir .. "/log/00000000000000000001.seg", "damage me")
     one:call("subscribe", { after = 1 })
     repeat take(one) until seen.failed
     local slow <close> = peer.connect(served.uri)

@@ -28,6 +28,14 @@ function program.slurp(path)
   return text
 end
 
+--- Changes the first byte of a text that stands in the file.
+function program.damage(path, text)
+  local at = assert(program.slurp(path):find(text, 1, true), text .. " is not in " .. path)
+  local file <close> = assert(io.open(path, "r+b"))
+  assert(file:seek("set", at - 1))
+  assert(file:write(text:byte(1) == 88 and "Y" or "X"))
+end
+
 --- Runs a shell command with stdin, stdout and stderr in files.
 -- @treturn string what it printed
 -- @treturn string what it complained
