@@ -36,12 +36,12 @@ describe("cli: serve", function()
     local path = program.shell("realpath " .. program.path):match "[^\n]+"
     local serve = "cd %s && echo $$ && exec %s serve --data here 2>/dev/null"
     local out = assert(io.popen(serve:format(root, path)))
-    local pid = out:read "l"
-    assert.equal(("ready %s/here/moonlog.sock pid %s"):format(root, pid), out:read "l")
-    local status = json.read((program.on(root .. "/here") { "status" }))
-    assert.equal(root .. "/here", status.directory)
+    local pid, ready = out:read "l", out:read "l"
+    local status = program.on(root .. "/here") { "status" }
     os.execute("kill " .. pid)
     assert.is_true(out:close())
+    assert.equal(("ready %s/here/moonlog.sock pid %s"):format(root, pid), ready)
+    assert.equal(root .. "/here", json.read(status).directory)
   end)
 
   it("exits 0 on SIGINT too", function()

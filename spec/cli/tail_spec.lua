@@ -110,8 +110,8 @@ describe("cli: tail", function()
   it("guesses what was meant by a name that is none", function()
     for word, meant in pairs { ["$al"] = "$all", ["$category"] = "$category:C",
                                ["$categroy:account"] = "$category:C" } do
-      for _, verb in ipairs { "tail", "read" } do
-        local _, err, status = on { verb, word }
+      for _, words in ipairs { { "tail", "--until-end", word }, { "read", word } } do
+        local _, err, status = on(words)
         assert.equal(2, status)
         assert.truthy(err:find(("did you mean '%s'?"):format(meant), 1, true), err)
       end
