@@ -16,7 +16,7 @@ static ml_engine *engine;
 
 void ml_fuzz_begin(void)
 {
-    ml_error why;
+    ml_error why = {.code = ML_OK};
     ML_ASSERT(ml_engine_new(NULL, NULL, &engine, &why) == ML_OK);
 }
 
@@ -48,7 +48,7 @@ static size_t split(const uint8_t *data, size_t size, ml_source files[FILES])
 /* Its report is one whole map, which begins with `ok`. */
 static bool stage(const ml_source *files, size_t count, ml_buf *report)
 {
-    ml_error why;
+    ml_error why = {.code = ML_OK};
     ml_buf_clear(report);
     ML_ASSERT(ml_engine_stage(engine, files, count, ML_STAGE_SHAPES, report, &why) == ML_OK);
     ML_ASSERT(ml_unpack_check(ml_buf_view(report), "a report", &why) == ML_OK);
@@ -66,7 +66,7 @@ static void work(void)
     static const char command[] = "\x84\xa9" "aggregate\xa1" "a\xa2" "id\xa1" "1\xa4" "name\xa2" "go"
                                   "\xa4" "dice\xc4\x10" "0123456789abcdef";
     ml_buf answer = {0};
-    ml_error why;
+    ml_error why = {.code = ML_OK};
     ML_IGNORE(ml_engine_state(engine, (ml_bytes){state, sizeof state - 1}, &answer, &why));
     ML_IGNORE(ml_engine_command(engine, (ml_bytes){command, sizeof command - 1}, &answer, &why));
     ml_buf_free(&answer);
@@ -76,7 +76,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     ml_source files[FILES];
     ml_buf one = {0}, again = {0};
-    ml_error why;
+    ml_error why = {.code = ML_OK};
     size_t count = split(data, size, files);
     if (stage(files, count, &one)) {
         ML_ASSERT(ml_engine_activate(engine, &why) == ML_OK);
