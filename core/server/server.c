@@ -364,7 +364,9 @@ static void ask_for_short_turns(void)
         int32_t nice;
         uint32_t priority;
         uint64_t runtime_ns, deadline_ns, period_ns;
-    } wanted = {.size = 48, .policy = SCHED_OTHER, .flags = 1 /* threads to come are as others */, .runtime_ns = 100000};
+    } wanted = {.size = sizeof wanted, .policy = SCHED_OTHER, .runtime_ns = 100000};
+    wanted.flags = 1; /* SCHED_FLAG_RESET_ON_FORK: threads to come are as others */
+    if (sched_getscheduler(0) != SCHED_OTHER) return; /* somebody has chosen another way */
     errno = 0;
     wanted.nice = getpriority(PRIO_PROCESS, 0);
     if (errno == 0) ML_IGNORE(syscall(SYS_sched_setattr, 0, &wanted, 0) < 0);
