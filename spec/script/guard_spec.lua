@@ -141,7 +141,7 @@ end }]]
   it("counts each call for itself", apart(function()
     script.guard(100)
     local box = boxes.run [[return { f = function()
-      for _ = 1, 2e3 do local t = {} end
+      for _ = 1, 2e4 do local n = 1 end
       return 1
     end }]]
     for _ = 1, 2000 do assert.equal(1, box:call("f", 1)) end
