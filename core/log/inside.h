@@ -79,6 +79,7 @@ struct ml_log {
     ml_behind behind[BEHIND_MAX];
     size_t behind_count;
     ml_watermark mark;
+    bool marked; /* it was written since it was synced */
 
     /* Both, and the background thread. */
     atomic_bool fenced;

@@ -118,8 +118,11 @@ ML_MUST_USE ml_code ml_log_settle(ml_log *log, const ml_group *group, ml_error *
 /* Tells the owner's side what ml_log_sync gave. */
 void ml_log_settle_sync(ml_log *log, uint64_t durable);
 
-/* Syncs the WATERMARK too: to be called when nothing has been written for a while. */
+/* Syncs the WATERMARK too, if it was written since: to be called when nothing has been written for a
+ * while. */
 ML_MUST_USE ml_code ml_log_rest(ml_log *log, ml_error *why);
+/* Is all of that done? */
+bool ml_log_rests(const ml_log *log);
 
 /* ---- reading --------------------------------------------------------------------------- */
 

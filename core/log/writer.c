@@ -94,6 +94,7 @@ void ml_writer_mark(ml_log *log)
     log->mark.end = log->offset;
     /* A watermark that could not be written is an older one: still true. */
     ML_IGNORE(ml_watermark_write(log->disk, log->mark_file, &log->mark, NULL));
+    log->marked = true;
 }
 
 /* ---- rolling -------------------------------------------------------------------------------- */
@@ -284,6 +285,13 @@ ml_code ml_log_sync(ml_log *log, uint64_t *durable, ml_error *why)
 
 ml_code ml_log_rest(ml_log *log, ml_error *why)
 {
-    if (atomic_load(&log->fenced)) return ML_OK;
-    return ml_disk_sync(log->disk, log->mark_file, ML_WATERMARK_PATH, why);
+    if (atomic_load(&log->fenced) || !log->marked) return ML_OK;
+    ml_code code = ml_disk_sync(log->disk, log->mark_file, ML_WATERMARK_PATH, why);
+    log->marked = code != ML_OK;
+    return code;
+}
+
+bool ml_log_rests(const ml_log *log)
+{
+    return atomic_load(&log->fenced) || (!log->dirty && log->behind_count == 0 && !log->marked);
 }

@@ -44,7 +44,7 @@ static void empty(ml_batch *batch)
     ml_group_cut(&batch->group, 0);
     batch->count = 0;
     batch->revision_count = 0;
-    batch->sync = false;
+    batch->sync = batch->rest = false;
 }
 
 void ml_commit_free(ml_batch *batch)
@@ -150,6 +150,8 @@ static void write_batch(ml_store *store, ml_batch *batch)
     if (batch->group.count > 0) batch->code = ml_log_write(store->log, &batch->group, &batch->why);
     else if (batch->sync) batch->code = ml_log_sync(store->log, &batch->group.durable, &batch->why);
     else batch->code = ML_OK;
+    /* A WATERMARK that could not be synced is an older one: still true. */
+    if (batch->rest && batch->code == ML_OK) ML_IGNORE(ml_log_rest(store->log, NULL));
     batch->took = store->disk->ops->now(store->disk) - began;
 }
 
@@ -347,5 +349,15 @@ ml_code ml_commit_flush(ml_store *store, ml_durability level)
     code = ml_log_sync(store->log, &durable, &store->why);
     if (code) store->failed = true;
     else ml_log_settle_sync(store->log, durable);
+    return code;
+}
+
+ml_code ml_commit_rest(ml_store *store)
+{
+    ml_entry nobody = {0};
+    bool idle = store->flying == NULL && !something_staged(store);
+    if (store->options.read_only || !idle || ml_log_rests(store->log)) return ML_OK;
+    ml_code code = add_entry(store->filling, &nobody, &store->why);
+    if (!code) store->filling->sync = store->filling->rest = true;
     return code;
 }

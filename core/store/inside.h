@@ -36,6 +36,7 @@ typedef struct ml_batch {
     uint64_t *revisions;
     size_t revision_count, revision_capacity;
     bool sync;     /* one of the proposals wants the disk */
+    bool rest;     /* the WATERMARK is to be synced, too */
     int64_t took;  /* µs that the write took */
     ml_code code;  /* what the write gave */
     ml_error why;
@@ -131,5 +132,6 @@ ML_MUST_USE ml_code ml_commit_submit(ml_store *store, const ml_proposal *proposa
                                      void *context);
 ML_MUST_USE ml_code ml_commit_settle(ml_store *store, bool wait);
 ML_MUST_USE ml_code ml_commit_flush(ml_store *store, ml_durability level);
+ML_MUST_USE ml_code ml_commit_rest(ml_store *store);
 
 #endif

@@ -92,6 +92,12 @@ ml_code ml_flush(ml_store *store, ml_durability level)
     return code ? code : noted(store, ml_commit_flush(store, level));
 }
 
+ml_code ml_store_rest(ml_store *store)
+{
+    ml_code code = need_open(store);
+    return code ? code : noted(store, ml_commit_rest(store));
+}
+
 /* ---- reading --------------------------------------------------------------------------------- */
 
 ml_code ml_read(ml_store *store, const ml_selection *selection, ml_cursor **cursor)

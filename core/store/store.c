@@ -30,6 +30,9 @@ ml_code ml_store_record(ml_store *store, uint64_t position, ml_bytes *record, ml
 
 uint64_t ml_store_staged(const ml_store *store) { return store->next - 1; }
 
+_Static_assert((int)ML_STORE_LOG_ID == (int)ML_LOG_ID_SIZE, "it is the log's");
+const uint8_t *ml_store_log_id(const ml_store *store) { return ml_log_id(store->log); }
+
 ml_store_work ml_store_get_work(const ml_store *store)
 {
     if (store->flying != NULL) return ML_STORE_FLYING;

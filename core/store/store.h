@@ -25,6 +25,10 @@ ML_MUST_USE ml_code ml_store_open(ml_store **store, ml_disk *disk, const ml_opti
 /* Position of the last event admitted; it may not be written yet. */
 uint64_t ml_store_staged(const ml_store *store);
 
+/* The id of its log, made when that was begun: ML_STORE_LOG_ID bytes. */
+enum { ML_STORE_LOG_ID = 16 };
+const uint8_t *ml_store_log_id(const ml_store *store);
+
 /* What becomes of that which is admitted, if nobody does anything. */
 typedef enum ml_store_work {
     ML_STORE_DONE,   /* all of it is answered */
@@ -32,6 +36,11 @@ typedef enum ml_store_work {
     ML_STORE_FLYING  /* a group is being written, and `notify` is called then */
 } ml_store_work;
 ml_store_work ml_store_get_work(const ml_store *store);
+
+/* Nothing has been appended for a while: the next ml_settle begins to sync what is not on the disk,
+ * and the WATERMARK, like a group that nobody waits for. Costs nothing if there is nothing to sync,
+ * or something on its way. */
+ML_MUST_USE ml_code ml_store_rest(ml_store *store);
 
 /* Right after ml_submit has admitted a proposal of `count` events: packs them as they will be
  * stored, one after another. */
