@@ -243,3 +243,47 @@ bool ml_time_read(ml_bytes text, int64_t *time)
     reader from = {data, data + text.size};
     return read_rfc3339(from, time) || read_integer(from, time);
 }
+
+/* ---- spans of time -------------------------------------------------------------------- */
+
+typedef struct unit {
+    const char *name;
+    int64_t us;
+} unit;
+
+static const unit units[] = {{"w", 604800000000}, {"d", 86400000000}, {"h", 3600000000},
+                             {"m", 60000000},     {"s", 1000000},     {"ms", 1000},
+                             {"us", 1}};
+enum { UNITS = sizeof units / sizeof units[0] };
+
+static const int64_t DURATION_MAX =
+    365250 * (int64_t)86400000000; /* sums of times stay far from 2^63 */
+
+/* The first unit from `first` that the letters are. */
+static size_t find_unit(const char *letters, size_t size, size_t first)
+{
+    while (first < UNITS &&
+           (strlen(units[first].name) != size || memcmp(units[first].name, letters, size) != 0))
+        first++;
+    return first;
+}
+
+bool ml_duration_read(ml_bytes text, int64_t *us)
+{
+    const char *at = text.data, *end = at == NULL ? at : at + text.size;
+    int64_t sum = 0;
+    for (size_t next = 0; at < end; next++) {
+        int64_t number = 0;
+        const char *digits = at, *letters;
+        for (; at < end && *at >= '0' && *at <= '9' && number <= DURATION_MAX; at++)
+            number = number * 10 + (*at - '0');
+        for (letters = at; at < end && *at >= 'a' && *at <= 'z';) at++;
+        next = find_unit(letters, (size_t)(at - letters), next);
+        if (letters == digits || next == UNITS || number > (DURATION_MAX - sum) / units[next].us)
+            return false;
+        sum += number * units[next].us;
+    }
+    if (sum == 0) return false;
+    *us = sum;
+    return true;
+}

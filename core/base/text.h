@@ -31,4 +31,8 @@ size_t ml_time_write(char text[ML_TIME_TEXT + 1], int64_t time);
  * between date and time, or a plain integer of microseconds; false if it is neither. */
 ML_MUST_USE bool ml_time_read(ml_bytes text, int64_t *time);
 
+/* A span of time: "90d", "1h30m", "15s", "250ms" -> microseconds, from 1 to a thousand years.
+ * Units w, d, h, m, s, ms, us, each once at most, the larger first. */
+ML_MUST_USE bool ml_duration_read(ml_bytes text, int64_t *us);
+
 #endif
