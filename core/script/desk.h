@@ -14,6 +14,7 @@
  * Floor    script.
  * Threads  those of the Lua state.
  * Memory   all of a desk is emptied by the next take.
+ * Errors   a refused allocation shows in ml_desk_check; take raises if Lua has no memory.
  */
 #ifndef ML_SCRIPT_DESK_H
 #define ML_SCRIPT_DESK_H

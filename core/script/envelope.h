@@ -8,6 +8,9 @@
  * gets an error that says so, not another event's field.
  *
  * Floor    script. Uses the store's door for ml_event.
+ * Threads  those of the Lua state.
+ * Memory   the event is borrowed; the userdata is Lua's.
+ * Errors   raised in the script that reads; push raises if Lua has no memory, clear never does.
  */
 #ifndef ML_SCRIPT_ENVELOPE_H
 #define ML_SCRIPT_ENVELOPE_H

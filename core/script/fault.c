@@ -91,6 +91,21 @@ static size_t read_line(ml_bytes text, size_t at, uint32_t *line)
     return whole ? at + 2 - start : 0;
 }
 
+/* A script may write what it likes in front of an error: it does not blame a file that is not
+ * running. Among the innermost frames: a deep stack takes long to climb. */
+static bool is_running(const ml_sandbox *sandbox, ml_bytes path)
+{
+    lua_Debug frame;
+    for (int level = 0; level <= ML_SANDBOX_TRACE_LEVELS; level++) {
+        if (!lua_getstack(sandbox->L, level, &frame) || !lua_getinfo(sandbox->L, "S", &frame))
+            return false;
+        if (frame.source[0] == '@' &&
+            ml_bytes_equal(path, (ml_bytes){frame.source + 1, strlen(frame.source + 1)}))
+            return true;
+    }
+    return false;
+}
+
 void ml_fault_say(const ml_sandbox *sandbox, ml_fault *fault, ml_bytes text)
 {
     size_t shown = 0, digits = 0;
@@ -99,6 +114,8 @@ void ml_fault_say(const ml_sandbox *sandbox, ml_fault *fault, ml_bytes text)
         ml_bytes path = sandbox->sources[n].path;
         if (path.size == 0 || !begins_with_file(text, path, &shown)) continue;
         digits = read_line(text, shown, &line);
+        if (digits > 0 && sandbox->failing == ML_FAULT_NONE && !is_running(sandbox, path))
+            digits = 0;
         if (digits == 0) continue;
         put_clean(fault->file, sizeof fault->file, path.data, path.size);
         fault->line = line;

@@ -11,6 +11,8 @@
  * the next call, and copied at once (see desk.h).
  *
  * Floor    script.
+ * Threads  those of the Lua state.
+ * Errors   in *why; raises only if Lua has no memory.
  * Memory   a field that is read leaves the stack as it found it.
  */
 #ifndef ML_SCRIPT_FIELDS_H

@@ -32,8 +32,8 @@ extern const char *const ml_module_levels[];
 /* The open store at `index`; raises if it is none, or closed. */
 ml_module_store *ml_module_check(lua_State *L, int index);
 
-/* Pushes the module's table, but for what the room above adds: luaopen_moonlog is there
- * (rules/module_rules.c). */
+/* Pushes the module's table, but for what the rooms above add: luaopen_moonlog is there
+ * (projection/module_projection.c). */
 int ml_module_open(lua_State *L);
 
 /* Makes the metatable of stores; opens one: m.open. */

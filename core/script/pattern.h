@@ -8,6 +8,7 @@
  * Floor    script.
  * Threads  those of the Lua state.
  * Memory   none of its own; results are the state's.
+ * Errors   raised in the script.
  */
 #ifndef ML_SCRIPT_PATTERN_H
 #define ML_SCRIPT_PATTERN_H

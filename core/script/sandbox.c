@@ -18,6 +18,7 @@
 enum {
     HANDLER = 1,   /* where the message handler lies in the state's own stack */
     HOST_SLOTS = 200, /* of that stack, for whoever holds things there */
+    PIECE_BYTES = 1024, /* of a text, to the compiler */
     DEEP = 10000,  /* so many calls in one another are no memory problem */
     PATH_BYTES_MAX = 240
 };
@@ -135,6 +136,17 @@ static bool settle(ml_sandbox *sandbox, int status)
     return false;
 }
 
+void ml_sandbox_check(lua_State *L) { ml_guard_check(L); }
+
+void ml_sandbox_raise(lua_State *L, const char *file, uint32_t line, const char *sentence)
+{
+    ml_sandbox_of(L)->failing = ML_FAULT_RAISED;
+    lua_pushfstring(L, "%s:%d: %s", file, (int)line, sentence);
+    lua_error(L);
+    ML_ASSERT(false); /* lua_error does not return */
+    __builtin_unreachable();
+}
+
 /* ---- calls ------------------------------------------------------------------------------ */
 
 static inline bool protect(ml_sandbox *sandbox, int args, int results, ml_fault *fault)
@@ -182,6 +194,23 @@ bool ml_sandbox_loaded(const ml_sandbox *sandbox, size_t source)
     return source < sandbox->count && sandbox->loaded[source];
 }
 
+/* The text in pieces: the compiler asks for each, and runs no hook, so the guard is asked here. */
+typedef struct piecewise {
+    const char *at;
+    size_t left;
+} piecewise;
+
+static const char *next_piece(lua_State *L, void *context, size_t *size)
+{
+    piecewise *text = context;
+    const char *piece = text->at;
+    ml_guard_check(L);
+    *size = text->left < PIECE_BYTES ? text->left : PIECE_BYTES;
+    text->at += *size;
+    text->left -= *size;
+    return piece;
+}
+
 /* Pushes the function that the file is. */
 static void compile(lua_State *L, ml_sandbox *sandbox, const ml_source *source)
 {
@@ -194,10 +223,15 @@ static void compile(lua_State *L, ml_sandbox *sandbox, const ml_source *source)
     else if (!ml_unpack_utf8(source->text)) why = "the file is no UTF-8 text";
     snprintf(name, sizeof name, "@%.*s", (int)source->path.size, (const char *)source->path.data);
     sandbox->failing = ML_FAULT_COMPILE;
-    if (why != NULL) luaL_error(L, "%s: %s", name + 1, why);
-    int status = luaL_loadbufferx(L, source->text.size > 0 ? source->text.data : "",
-                                  source->text.size, name, "t");
+    if (why != NULL) {
+        lua_pushfstring(L, "%s: %s", name + 1, why);
+        lua_error(L);
+    }
+    piecewise text = {source->text.size > 0 ? source->text.data : "", source->text.size};
+    int status = lua_load(L, next_piece, &text, name, "t");
     if (status == LUA_ERRMEM) sandbox->ending = ML_FAULT_MEMORY;
+    if (sandbox->ending != ML_FAULT_NONE && sandbox->place.file[0] == '\0')
+        ml_fault_set(&sandbox->place, sandbox->ending, name + 1, 0, "%s", "while it was compiled");
     if (status != LUA_OK) lua_error(L);
     sandbox->failing = ML_FAULT_NONE;
 }

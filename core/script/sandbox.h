@@ -77,6 +77,8 @@ void ml_sandbox_free(ml_sandbox *sandbox);
 lua_State *ml_sandbox_lua(const ml_sandbox *sandbox);
 size_t ml_sandbox_used(const ml_sandbox *sandbox); /* bytes now */
 ml_sandbox *ml_sandbox_of(lua_State *L);           /* whose state this is */
+/* Why a word that other Lua programs have is not here: "rules see no files"; NULL: no reason. */
+const char *ml_sandbox_absent(const char *name);
 /* The text of a file of the pack; empty if there is none. */
 ml_bytes ml_sandbox_text(const ml_sandbox *sandbox, ml_bytes path);
 
@@ -96,6 +98,13 @@ ML_MUST_USE bool ml_sandbox_call(ml_sandbox *sandbox, int args, int results, ml_
  * event of a fold: some 25 ns. On a fault the stack is as before. */
 ML_MUST_USE bool ml_sandbox_enter(ml_sandbox *sandbox, lua_CFunction body, void *context, ml_fault *fault);
 
+/* For C that runs in one of them: raises `sentence` at a place that the host knows. What a script
+ * raises may name a file that is running; else it is placed where it was raised. */
+_Noreturn void ml_sandbox_raise(lua_State *L, const char *file, uint32_t line, const char *sentence);
+
+/* For such C that may take long: raises if the call has overstayed, as the guard below. */
+void ml_sandbox_check(lua_State *L);
+
 /* Has the nth source been run, by ml_sandbox_run or because a file that was requires it? */
 bool ml_sandbox_loaded(const ml_sandbox *sandbox, size_t source);
 
@@ -103,6 +112,7 @@ bool ml_sandbox_loaded(const ml_sandbox *sandbox, size_t source);
  *
  * A timer ticks while rules run; a call that is still the same one after `ms` gets a hook that
  * raises, and raises again at every instruction, so that no pcall of the script can hold it.
+ * The compiler is asked between pieces of its text, and long loops in C by ml_sandbox_check.
  * Between start and stop a call costs two stores; it uses the signal SIGRTMIN+1. */
 
 void ml_guard_start(uint32_t ms); /* from now on, for each call; may be called again to change ms */

@@ -152,8 +152,7 @@ static int base_pcall(lua_State *L)
 
 /* ---- globals ---------------------------------------------------------------------------- */
 
-/* Why something that other Lua programs have is not here. */
-static const char *why_absent(const char *name)
+const char *ml_sandbox_absent(const char *name)
 {
     static const char *const reasons[][2] = {
         {"os", "rules see no clock; there is event.time, and ctx.now"},
@@ -180,7 +179,7 @@ static int read_undeclared(lua_State *L)
     ml_bytes text;
     ml_sandbox_base_text(L, 2);
     text.data = lua_tolstring(L, -1, &text.size);
-    const char *why = why_absent(text.data), *near = ml_fields_nearest(text, all_names);
+    const char *why = ml_sandbox_absent(text.data), *near = ml_fields_nearest(text, all_names);
     if (why != NULL) return luaL_error(L, "there is no '%s' in rules: %s", text.data, why);
     if (near != NULL)
         return luaL_error(L, "'%s' is not defined (did you mean '%s'?)", text.data, near);

@@ -22,7 +22,8 @@ struct ml_sandbox {
     size_t used, bytes_max;
     ml_fault *fault;       /* of the call that is running; NULL: none is */
     ml_fault_kind ending;  /* OVERSTAY, MEMORY: the call is to end, and no pcall may hold it */
-    ml_fault_kind failing; /* COMPILE: that is what the error on its way is about */
+    ml_fault_kind failing; /* COMPILE, RAISED: the error on its way is the host's own words, of
+                            * this kind, and the place in front of them is right */
     unsigned loading;      /* files that are being run now */
     ml_fault place;        /* where it was when `ending` was set */
     bool deep;             /* and that was very deep in calls */
@@ -35,7 +36,8 @@ struct ml_sandbox {
  * that the allocator may ask. Clears the rest. */
 void ml_fault_locate(const ml_sandbox *sandbox, ml_fault *fault);
 
-/* The message; a place in front of it ("account.lua:12: ") becomes file, line and source. */
+/* The message; a place in front of it ("account.lua:12: ") becomes file, line and source, if it is
+ * the host that says so, or a file that is running now. */
 void ml_fault_say(const ml_sandbox *sandbox, ml_fault *fault, ml_bytes text);
 
 /* ---- the guard (guard.c) ---------------------------------------------------------------- */

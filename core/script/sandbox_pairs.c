@@ -121,8 +121,9 @@ int ml_sandbox_pairs_next(lua_State *L)
 /* Upvalues: the table, how long it was. A list needs no snapshot. */
 static int step_list(lua_State *L)
 {
-    lua_Integer count = lua_tointeger(L, lua_upvalueindex(2));
-    for (lua_Integer n = luaL_optinteger(L, 2, 0) + 1; n <= count; n++) {
+    lua_Integer count = lua_tointeger(L, lua_upvalueindex(2)), n = luaL_optinteger(L, 2, 0);
+    while (n < count) { /* a script may call this with any number: n + 1 is one then */
+        n++;
         lua_settop(L, 2);
         lua_pushinteger(L, n);
         if (lua_rawgeti(L, lua_upvalueindex(1), n) != LUA_TNIL) return 2;

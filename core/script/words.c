@@ -4,6 +4,7 @@
 #include <lauxlib.h>
 
 #include "../base/limits.h"
+#include "../base/text.h"
 #include "../base/unpack.h"
 #include "fields.h"
 #include "value.h"
@@ -159,6 +160,81 @@ static int word_bytes(lua_State *L)
     return 1;
 }
 
+/* ---- windows ---------------------------------------------------------------------------- */
+
+#define WINDOW "moonlog.window"
+
+static int64_t check_duration(lua_State *L, int argument)
+{
+    int64_t us;
+    luaL_checktype(L, argument, LUA_TSTRING);
+    if (!ml_duration_read(text_at(L, argument), &us))
+        luaL_argerror(L, argument, "a span of time like \"1h\", \"1h30m\" or \"15s\" is expected");
+    return us;
+}
+
+static int64_t duration_field(const ml_fields *fields, const char *name)
+{
+    int64_t us = 0;
+    ml_bytes text = ml_fields_text(fields, name);
+    if (text.data != NULL && !ml_duration_read(text, &us))
+        ml_fields_refuse(fields, "%s must be a span of time like \"1h\", \"1h30m\" or \"15s\"",
+                         name);
+    return us;
+}
+
+/* The options at `index`, and the window with them. */
+static int push_window(lua_State *L, int index, const char *what, const char *const *known,
+                       ml_window window)
+{
+    static const char *const times[] = {"log", "occurred", NULL};
+    ml_error why;
+    lua_settop(L, index);
+    ml_fields fields = ml_fields_from(L, index, what, known, &why);
+    if (window.kind != ML_WINDOW_SESSION) window.offset = duration_field(&fields, "offset");
+    window.grace = duration_field(&fields, "grace");
+    window.occurred = ml_fields_word(&fields, "time", times, 0) == 1;
+    if (why.code) return luaL_error(L, "%s", why.sentence);
+    *(ml_window *)lua_newuserdatauv(L, sizeof window, 0) = window;
+    luaL_setmetatable(L, WINDOW);
+    return 1;
+}
+
+static const char *const aligned_keys[] = {"offset", "grace", "time", NULL};
+
+static int word_tumbling(lua_State *L)
+{
+    ml_window window = {.kind = ML_WINDOW_TUMBLING, .size = check_duration(L, 1)};
+    return push_window(L, 2, "moonlog.tumbling", aligned_keys, window);
+}
+
+static int word_hopping(lua_State *L)
+{
+    ml_window window = {.kind = ML_WINDOW_HOPPING, .size = check_duration(L, 1)};
+    window.hop = check_duration(L, 2);
+    luaL_argcheck(L, window.hop <= window.size, 2,
+                  "the hop is longer than the window, so that some events would be in none");
+    if ((window.size - 1) / window.hop >= ML_WORDS_HOPS_MAX)
+        luaL_argerror(L, 2, lua_pushfstring(L, "an event would be in more than %d windows",
+                                            ML_WORDS_HOPS_MAX));
+    return push_window(L, 3, "moonlog.hopping", aligned_keys, window);
+}
+
+static int word_session(lua_State *L)
+{
+    static const char *const keys[] = {"grace", "time", NULL};
+    ml_window window = {.kind = ML_WINDOW_SESSION, .size = check_duration(L, 1)};
+    return push_window(L, 2, "moonlog.session", keys, window);
+}
+
+ml_window ml_words_window(lua_State *L, int index)
+{
+    ml_window window;
+    ML_ASSERT(lua_rawlen(L, index) == sizeof window);
+    memcpy(&window, lua_touserdata(L, index), sizeof window);
+    return window;
+}
+
 /* ---- the table -------------------------------------------------------------------------- */
 
 static int word_tostring(lua_State *L)
@@ -193,12 +269,14 @@ void ml_words_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
         {"event", word_event}, {"refuse", word_refuse}, {"split", word_split}, {"map", word_map},
-        {"array", word_array}, {"bytes", word_bytes},   {NULL, NULL}};
+        {"array", word_array}, {"bytes", word_bytes},   {"tumbling", word_tumbling},
+        {"hopping", word_hopping}, {"session", word_session}, {NULL, NULL}};
     luaL_checkstack(L, 6, "moonlog");
     push_meta(L, EVENT, ML_WORD_EVENT);
     push_meta(L, REFUSAL, ML_WORD_REFUSAL);
     push_meta(L, SPLIT, ML_WORD_SPLIT);
-    lua_pop(L, 3);
+    push_meta(L, WINDOW, ML_WORD_WINDOW);
+    lua_pop(L, 4);
     luaL_setfuncs(L, functions, 0);
     set_value(L, "drop", "moonlog.drop", ML_WORD_DROP);
     set_value(L, "delete", "moonlog.delete", ML_WORD_DELETE);
