@@ -95,6 +95,7 @@ bool ml_aggregate_write(ml_unit *unit, ml_buf *state, ml_fault *fault)
         ml_fault_set(fault, ML_FAULT_SHAPE, file, 0, "%s", m.why.sentence);
         return false;
     }
+    if (state == NULL) return true;
     ml_buf_clear(state);
     ml_buf_add(state, unit->desk.bytes.data, unit->desk.bytes.size);
     if (state->failed) ml_fault_set(fault, ML_FAULT_MEMORY, file, 0, "no memory for a state");
@@ -134,7 +135,6 @@ static void call(lua_State *L, applying *a, const ml_handler *handler, int data)
 static int apply_upcast(lua_State *L, applying *a)
 {
     uint32_t schema;
-    luaL_checkstack(L, 2 * ML_UPCAST_PARTS_MAX + 8, "moonlog");
     int first = lua_gettop(L) + 1;
     int count = ml_upcasts_push(a->unit->upcasts, L, a->event, &schema);
     for (int n = 0; n < count && a->wrong == NULL; n++) {
@@ -152,8 +152,7 @@ static int apply_body(lua_State *L)
 {
     applying *a = lua_touserdata(L, 1);
     const ml_event *event = a->event;
-    if (a->handler->upcasts && ml_upcasts_wants(a->unit->upcasts, event->type, event->schema))
-        return apply_upcast(L, a);
+    if (event->schema < a->handler->latest) return apply_upcast(L, a);
     if (a->handler->function == LUA_NOREF) return 0;
     if (a->handler->params > 1) {
         ml_unpack cursor = ml_unpack_from(event->data);

@@ -6,6 +6,8 @@
  * same, because its author expects it to last.
  *
  * Floor    rules; uses script, store.
+ * Threads  those of the sandbox.
+ * Memory   the live state is the unit's, until end; what is handed in is borrowed for the call.
  * Errors   faults. The kept bytes are as they were.
  */
 #ifndef ML_RULES_AGGREGATE_H
@@ -21,7 +23,7 @@ ML_MUST_USE bool ml_aggregate_begin(ml_unit *unit, ml_bytes state, ml_fault *fau
 ML_MUST_USE bool ml_aggregate_apply(ml_unit *unit, const ml_event *event, bool *called,
                                     ml_fault *fault);
 
-/* Replaces the content of `state` by the live state. */
+/* Replaces the content of `state` by the live state. NULL: only says whether that can be kept. */
 ML_MUST_USE bool ml_aggregate_write(ml_unit *unit, ml_buf *state, ml_fault *fault);
 
 void ml_aggregate_end(ml_unit *unit);

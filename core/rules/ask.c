@@ -12,6 +12,9 @@ enum { DICE_BYTES = 16 };
  * from there on is a time. */
 static const int64_t first_time = 1000000000000;
 
+static const char moments[] = "a revision from 0, a position as \"#123\", or a time, as "
+                              "microseconds or like 2026-11-21T13:40:46Z";
+
 typedef struct asking {
     ml_ask *ask;
     ml_error *why;
@@ -52,14 +55,17 @@ static ml_code read_at(asking *a, const ml_token *token)
     a->ask->is_now = false;
     if (token->kind == ML_KIND_INT && token->integer < first_time) {
         if (token->integer < 0)
-            return refuse(a, "at", "a revision from 0, a position as \"#123\", or a time");
+            return refuse(a, "at", moments);
         moment->next_max = (uint64_t)token->integer + 1;
         return ML_OK;
     }
     if (token->kind == ML_KIND_STR && token->bytes.size > 0 &&
         *(const char *)token->bytes.data == '#')
         return read_position(a, token->bytes);
-    return read_time(a, "at", token, &moment->time_max);
+    if (token->kind == ML_KIND_INT) moment->time_max = token->integer;
+    else if (token->kind != ML_KIND_STR || !ml_time_read(token->bytes, &moment->time_max))
+        return refuse(a, "at", moments);
+    return ML_OK;
 }
 
 /* ---- fields ----------------------------------------------------------------------------- */
@@ -82,6 +88,8 @@ static ml_code read_command_field(asking *a, ml_bytes key, const ml_token *token
     ml_ask *ask = a->ask;
     if (is(key, "name")) return read_text(a, "name", token, &ask->name);
     if (is(key, "args")) {
+        if (token->kind != ML_KIND_MAP && token->kind != ML_KIND_NIL)
+            return refuse(a, "args", "a map of names and values");
         ask->args = raw;
     } else if (is(key, "meta")) {
         if (token->kind != ML_KIND_MAP && token->kind != ML_KIND_NIL)

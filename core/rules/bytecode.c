@@ -2,13 +2,11 @@
  * one, and names after both, so the outer ones' places are noted on the way down. */
 #include "bytecode.h"
 
-#include <stdlib.h>
-
 enum {
     FUNCTIONS_DEEP_MAX = 64,
     UPVALUES_MAX = 255,
     HEADER_BYTES = 4 + 2 + 6 + 3 + 8 + 8,
-    ABSOLUTE = -0x80, /* in the list of line steps: see the list of whole lines */
+    ABSOLUTE = -0x80, /* in the list of line steps: it is the next in the list of whole lines */
 
     OP_MOVE = 0, OP_GETUPVAL = 9, OP_SETUPVAL = 10, OP_GETTABUP = 11, OP_GETTABLE = 12,
     OP_GETI = 13, OP_GETFIELD = 14, OP_SETTABUP = 15, OP_SETTABLE = 16, OP_SETI = 17,
@@ -21,6 +19,7 @@ enum {
 typedef struct reader {
     const uint8_t *at, *end;
     bool bad;
+    struct function *frames; /* FUNCTIONS_DEEP_MAX of them, one in the other */
     ml_bytecode_seen *seen;
     void *context;
 } reader;
@@ -29,7 +28,7 @@ typedef struct reader {
 typedef struct function function;
 struct function {
     const function *outer;
-    uint32_t line;
+    uint32_t first, line; /* where it begins, and the line of the instruction that is looked at */
     const uint8_t *code;
     size_t code_count, constant_count;
     const uint8_t *constants; /* where they begin */
@@ -106,19 +105,16 @@ static ml_bytes constant_at(const reader *r, const function *f, size_t number)
     return text;
 }
 
-static uint32_t line_at(const reader *r, const function *f, size_t pc)
+/* Steps on to the instruction: a difference to the line before, or the next of the whole lines. */
+static void step_line(function *f, reader *whole, size_t pc)
 {
-    int64_t line = f->line;
-    size_t from = 0;
-    reader again = {.at = f->whole, .end = r->end};
-    for (size_t n = 0; n < f->whole_count; n++) {
-        size_t at = take_size(&again), whole = take_size(&again);
-        if (at > pc) break;
-        from = at + 1;
-        line = (int64_t)whole;
+    if (pc >= f->step_count) return;
+    if (f->steps[pc] != ABSOLUTE) {
+        f->line = (uint32_t)((int64_t)f->line + f->steps[pc]);
+        return;
     }
-    for (size_t n = from; n <= pc && n < f->step_count; n++) line += f->steps[n];
-    return (uint32_t)line;
+    take_size(whole); /* of which instruction */
+    f->line = (uint32_t)take_size(whole);
 }
 
 /* ---- what the code does ----------------------------------------------------------------- */
@@ -158,19 +154,19 @@ static void look(const reader *r, const function *f, size_t pc, ml_bytes held[25
                               : globals         ? ML_BYTECODE_SET_GLOBAL
                                                 : ML_BYTECODE_SET_INSIDE;
         if (name.size > 0 && (globals || op == OP_SETTABUP))
-            r->seen(r->context, use, name, line_at(r, f, pc));
+            r->seen(r->context, use, name, f->line);
         if (op == OP_GETTABUP) held[a] = name;
         return;
     }
     case OP_SETUPVAL:
         name = name_outside(f, b);
-        if (name.size > 0) r->seen(r->context, ML_BYTECODE_SET, name, line_at(r, f, pc));
+        if (name.size > 0) r->seen(r->context, ML_BYTECODE_SET, name, f->line);
         return;
     case OP_SETTABLE:
     case OP_SETI:
     case OP_SETFIELD:
         if (held[a].size > 0)
-            r->seen(r->context, ML_BYTECODE_SET_INSIDE, held[a], line_at(r, f, pc));
+            r->seen(r->context, ML_BYTECODE_SET_INSIDE, held[a], f->line);
         return;
     case OP_GETUPVAL: held[a] = is_globals(f, b) ? name : name_outside(f, b); return;
     case OP_MOVE:
@@ -223,7 +219,7 @@ static void ignore(void *context, ml_bytecode_use use, ml_bytes name, uint32_t l
 static void take_head(reader *r, function *f)
 {
     take_text(r); /* the source's name */
-    f->line = (uint32_t)take_size(r);
+    f->first = f->line = (uint32_t)take_size(r);
     take_size(r);
     take(r, 3);
     f->code_count = take_size(r);
@@ -237,16 +233,27 @@ static void take_head(reader *r, function *f)
     f->upvalues = take(r, r->bad ? 0 : 3 * f->upvalue_count);
 }
 
+static void look_at_code(const reader *r, function *f)
+{
+    ml_bytes held[256] = {{0}};
+    reader whole = {.at = f->whole, .end = r->end};
+    for (size_t pc = 0; pc < f->code_count; pc++) {
+        step_line(f, &whole, pc);
+        look(r, f, pc, held);
+    }
+    if (f->constant_count > ML_BYTECODE_CONSTANTS_MAX)
+        r->seen(r->context, ML_BYTECODE_CONSTANTS, (ml_bytes){0}, f->first);
+}
+
 static void walk(reader *r, const function *outer)
 {
-    function *f = calloc(1, sizeof *f);
-    if (f == NULL || (outer != NULL && outer->deep == FUNCTIONS_DEEP_MAX)) {
+    unsigned deep = outer != NULL ? outer->deep + 1 : 0;
+    if (deep == FUNCTIONS_DEEP_MAX) {
         r->bad = true;
-        free(f);
         return;
     }
-    f->outer = outer;
-    f->deep = outer != NULL ? outer->deep + 1 : 0;
+    function *f = &r->frames[deep];
+    *f = (function){.outer = outer, .deep = deep};
     take_head(r, f);
     size_t inner = take_size(r);
     reader later = *r;
@@ -256,18 +263,13 @@ static void walk(reader *r, const function *outer)
     r->seen = seen;
     take_lines(r, f);
     take_names(r, f);
-    if (seen != ignore && !r->bad) {
-        ml_bytes held[256] = {{0}};
-        for (size_t pc = 0; pc < f->code_count; pc++) look(r, f, pc, held);
-        if (f->constant_count > ML_BYTECODE_CONSTANTS_MAX)
-            seen(r->context, ML_BYTECODE_CONSTANTS, (ml_bytes){0}, f->line);
-        for (size_t n = 0; !later.bad && n < inner; n++) walk(&later, f);
-        r->bad = later.bad;
-    }
-    free(f);
+    if (seen == ignore || r->bad) return;
+    look_at_code(r, f);
+    for (size_t n = 0; !later.bad && n < inner; n++) walk(&later, f);
+    r->bad = later.bad;
 }
 
-bool ml_bytecode_walk(ml_bytes dump, ml_bytecode_seen *seen, void *context)
+bool ml_bytecode_walk(ml_bytes dump, ml_buf *frames, ml_bytecode_seen *seen, void *context)
 {
     static const uint8_t start[] = {0x1b, 'L',  'u',  'a',  0x54, 0, 0x19, 0x93,
                                     '\r', '\n', 0x1a, '\n', 4,    8, 8};
@@ -277,6 +279,9 @@ bool ml_bytecode_walk(ml_bytes dump, ml_bytecode_seen *seen, void *context)
                 .context = context};
     const uint8_t *header = take(&r, HEADER_BYTES);
     if (header == NULL || memcmp(header, start, sizeof start) != 0) return false;
+    ml_buf_clear(frames);
+    r.frames = (void *)ml_buf_take(frames, FUNCTIONS_DEEP_MAX * sizeof(function));
+    if (r.frames == NULL) return false;
     take(&r, 1); /* the number of upvalues, which the function has too */
     walk(&r, NULL);
     return !r.bad && r.at == r.end;

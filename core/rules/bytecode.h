@@ -1,12 +1,15 @@
 /* bytecode.h -- a function that Lua dumped, taken apart as far as lint.c wants to know.
  *
  * Floor    rules, private to lint.c.
- * Memory   nothing is kept; views point into the dump.
+ * Memory   nothing is kept; views point into the dump. What is needed meanwhile lies in a buffer of
+ *          the caller's, so that `seen` may raise and not come back.
+ * Errors   false, and what was seen so far.
  * Source   Lua 5.4, ldump.c and lopcodes.h.
  */
 #ifndef ML_RULES_BYTECODE_H
 #define ML_RULES_BYTECODE_H
 
+#include "../base/buf.h"
 #include "../base/bytes.h"
 #include "../base/error.h"
 
@@ -23,7 +26,8 @@ typedef void ml_bytecode_seen(void *context, ml_bytecode_use use, ml_bytes name,
 
 enum { ML_BYTECODE_CONSTANTS_MAX = 250 };
 
-/* Walks over the function and those in it. False: the dump has another form. */
-ML_MUST_USE bool ml_bytecode_walk(ml_bytes dump, ml_bytecode_seen *seen, void *context);
+/* Walks over the function and those in it. False: the dump has another form, or memory is refused. */
+ML_MUST_USE bool ml_bytecode_walk(ml_bytes dump, ml_buf *frames, ml_bytecode_seen *seen,
+                                  void *context);
 
 #endif

@@ -19,6 +19,8 @@ typedef struct deciding {
     const ml_decision *ask;
     ml_buf *answer;
     ml_bytes common; /* meta of events that have none of their own; at the front of the desk */
+    lua_Integer count; /* of events, and */
+    bool first;        /* that this is the first of them, which has the record */
     ml_error why;    /* what is wrong with the result */
 } deciding;
 
@@ -146,12 +148,42 @@ static void push_common(lua_State *L, const deciding *d)
     lua_setfield(L, -2, "hash");
 }
 
+/* One that is empty, of a byte, is left out. */
+static void set_map(lua_State *L, const char *name, ml_bytes map)
+{
+    if (map.size <= 1) return;
+    push_map(L, map);
+    lua_setfield(L, -2, name);
+}
+
+/* Pushes all that the decision depends on besides the state, for whoever decides it once more: with
+ * other rules (projection/whatif.h). */
+static void push_record(lua_State *L, const deciding *d)
+{
+    const ml_decision *ask = d->ask;
+    lua_createtable(L, 0, 7);
+    lua_pushlstring(L, ask->handler->name.data, ask->handler->name.size);
+    lua_setfield(L, -2, "name");
+    lua_pushlstring(L, ask->id.data, ask->id.size);
+    lua_setfield(L, -2, "id");
+    set_map(L, "args", ask->args);
+    set_map(L, "meta", ask->meta);
+    lua_pushinteger(L, ask->now);
+    lua_setfield(L, -2, "now");
+    ml_value_push_bytes(L, (ml_bytes){ask->dice, 16});
+    lua_setfield(L, -2, "dice");
+    if (d->count == 1) return;
+    lua_pushinteger(L, d->count);
+    lua_setfield(L, -2, "count");
+}
+
 /* Pushes the fields of both; unit and hash say the truth whatever the event says. */
 static void push_merged(lua_State *L, int own)
 {
     lua_newtable(L);
     for (int n = 0; n < 2; n++) {
         int from = n == 0 ? META : own;
+        if (!lua_istable(L, from)) continue;
         for (lua_pushnil(L); lua_next(L, from);) {
             lua_pushvalue(L, -2);
             lua_rotate(L, -2, 1);
@@ -195,10 +227,11 @@ static int push_field(lua_State *L, int table, const char *name)
 
 static bool write_meta(lua_State *L, deciding *d, int event, size_t *size)
 {
+    bool recorded = d->unit->record && d->first;
     int type = push_field(L, event, "meta");
     if (type != LUA_TNIL && type != LUA_TTABLE)
         return refuse(d, "an event whose meta is a ", lua_typename(L, type));
-    if (type == LUA_TNIL) {
+    if (type == LUA_TNIL && !recorded) {
         ml_buf *bytes = &d->unit->desk.bytes;
         lua_pop(L, 1);
         if (!ml_buf_reserve(bytes, d->common.size))
@@ -209,6 +242,10 @@ static bool write_meta(lua_State *L, deciding *d, int event, size_t *size)
     }
     push_merged(L, lua_gettop(L));
     lua_remove(L, -2);
+    if (recorded) {
+        push_record(L, d);
+        lua_setfield(L, -2, "command");
+    }
     return write_field(L, d, "meta", size);
 }
 
@@ -298,6 +335,39 @@ static void pack_front(const deciding *d)
     ml_pack_text(out, "events");
 }
 
+static void pack_value(ml_buf *out, const char *name, ml_bytes value)
+{
+    ml_pack_text(out, name);
+    if (value.size > 0) ml_buf_add(out, value.data, value.size);
+    else ml_pack_nil(out);
+}
+
+/* What the daemon appends of a refusal, if it is to be decided again. */
+static void pack_record(const deciding *d, ml_bytes code, ml_bytes detail)
+{
+    ml_buf *out = d->answer;
+    const ml_decision *ask = d->ask;
+    ml_pack_text(out, "record");
+    ml_pack_map(out, 10);
+    ml_pack_text(out, "aggregate");
+    ml_pack_text(out, d->unit->name);
+    ml_pack_text(out, "id");
+    ml_pack_str(out, ask->id);
+    ml_pack_text(out, "name");
+    ml_pack_str(out, ask->handler->name);
+    pack_value(out, "args", ask->args);
+    pack_value(out, "meta", ask->meta);
+    pack_value(out, "code", code);
+    pack_value(out, "detail", detail);
+    ml_pack_text(out, "revision");
+    if (ask->next == 0) ml_pack_nil(out);
+    else ml_pack_int(out, (int64_t)ask->next - 1);
+    ml_pack_text(out, "now");
+    ml_pack_int(out, ask->now);
+    ml_pack_text(out, "dice");
+    ml_pack_bin(out, (ml_bytes){ask->dice, 16});
+}
+
 static bool pack_refusal(lua_State *L, deciding *d)
 {
     ml_buf *bytes = &d->unit->desk.bytes;
@@ -308,13 +378,13 @@ static bool pack_refusal(lua_State *L, deciding *d)
     if (!write_field(L, d, "code", &sizes[0])) return false;
     push_field(L, RESULT, "detail");
     if (!write_field(L, d, "detail", &sizes[1])) return false;
-    ml_pack_map(d->answer, 1);
+    ml_bytes code = {bytes->data, sizes[0]}, detail = {bytes->data + sizes[0], sizes[1]};
+    ml_pack_map(d->answer, d->unit->record ? 2 : 1);
     ml_pack_text(d->answer, "refused");
     ml_pack_map(d->answer, 2);
-    ml_pack_text(d->answer, "code");
-    ml_buf_add(d->answer, bytes->data, sizes[0]);
-    ml_pack_text(d->answer, "detail");
-    ml_buf_add(d->answer, bytes->data + sizes[0], sizes[1]);
+    pack_value(d->answer, "code", code);
+    pack_value(d->answer, "detail", detail);
+    if (d->unit->record) pack_record(d, code, detail);
     return true;
 }
 
@@ -330,6 +400,8 @@ static bool pack_events(lua_State *L, deciding *d, bool single)
     if (ml_value_write(L, META, &d->unit->desk, ML_EVENT_BYTES_MAX, "meta", &d->why)) return false;
     d->common = (ml_bytes){NULL, d->unit->desk.bytes.size};
     size_t begin = d->answer->size;
+    d->count = count;
+    d->first = true;
     pack_front(d);
     ml_pack_array(d->answer, (uint32_t)count);
     if (single) return pack_event(L, d, RESULT);
@@ -340,6 +412,7 @@ static bool pack_events(lua_State *L, deciding *d, bool single)
         if (!pack_event(L, d, lua_gettop(L))) return false;
         if (d->answer->size - begin > ML_APPEND_BYTES_MAX)
             return refuse(d, "over 8 MiB of events", "");
+        d->first = false;
         lua_pop(L, 1);
     }
     return true;
@@ -353,6 +426,7 @@ static bool pack_result(lua_State *L, deciding *d)
     case ML_WORD_SPLIT: return refuse(d, "moonlog.split", "");
     case ML_WORD_DROP: return refuse(d, "moonlog.drop", "");
     case ML_WORD_DELETE: return refuse(d, "moonlog.delete", "");
+    case ML_WORD_WINDOW: return refuse(d, "a window", "");
     case ML_WORD_NONE: break;
     }
     if (lua_isnil(L, RESULT)) {

@@ -3,6 +3,7 @@
  * Floor    rules.
  * Threads  none.
  * Memory   owns copies; a refused allocation shows as `items.failed`.
+ * Errors   none but that; an error is counted even where it could not be kept.
  */
 #ifndef ML_RULES_DIAGNOSE_H
 #define ML_RULES_DIAGNOSE_H

@@ -2,6 +2,9 @@
  * it runs now, how long it may, how a pack is staged.
  *
  * Floor    rules; uses nothing.
+ * Threads  one process writes, another may read meanwhile: `began` is stored last, as a whole; texts
+ *          may be half of one call and half of the next, and who does not trust the writer ends them.
+ * Crash    what stands there is the call that was being run.
  */
 #ifndef ML_RULES_DOING_H
 #define ML_RULES_DOING_H

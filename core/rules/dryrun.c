@@ -51,6 +51,16 @@ static void say(run *r, ml_fault *fault, const char *code, const ml_event *event
     r->failed = true;
 }
 
+/* No one event is to be named. */
+static void say_of_unit(run *r, ml_fault *fault, const char *code)
+{
+    if (fault->file[0] == '\0')
+        snprintf(fault->file, sizeof fault->file, "%.*s", ML_SHOW(r->unit->file.path));
+    ml_unit_quote(r->pack->files, r->pack->count, fault);
+    ml_diagnose_error(r->to, code, fault);
+    r->failed = true;
+}
+
 static const char *code_of(const ml_fault *fault)
 {
     switch (fault->kind) {
@@ -142,14 +152,15 @@ static ml_code fold(run *r, ml_cursor *cursor, uint64_t from)
     ml_code code;
     ml_fault fault;
     ml_bytes initial = ml_buf_view(&r->unit->initial);
-    if (!ml_aggregate_begin(r->unit, initial, &fault) ||
-        !ml_aggregate_begin(r->twin, initial, &fault))
-        return ml_fault_tell(&fault, r->why);
-    bool begun = false;
+    bool begun = false, good = ml_aggregate_begin(r->unit, initial, &fault) &&
+                               ml_aggregate_begin(r->twin, initial, &fault);
+    if (!good) say_of_unit(r, &fault, code_of(&fault));
     while ((code = ml_next(cursor, &event)) == ML_OK && !is_done(r)) {
         bool compare = event.revision >= from;
-        if (compare && !begun && !ml_aggregate_write(r->twin, &r->two, &fault))
-            return ml_fault_tell(&fault, r->why);
+        if (compare && !begun && !ml_aggregate_write(r->twin, &r->two, &fault)) {
+            say_of_unit(r, &fault, code_of(&fault));
+            break;
+        }
         begun = begun || compare;
         if (!step(r, &event, compare)) break;
     }

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "../base/pack.h"
+#include "../store/event.h"
 #include "inside.h"
 #include "lint.h"
 #include "prove.h"
@@ -87,8 +88,12 @@ static ml_code prove(ml_engine *engine, ml_rulepack *pack, bool full, ml_diagnos
     for (size_t n = 0; !code && to->errors == 0 && n < pack->unit_count; n++) {
         ml_unit *unit = pack->units[n];
         unit->watch = &engine->watch;
-        if (unit->kind == ML_UNIT_AGGREGATE && strcmp(status_of(engine, unit), "same") != 0)
+        if (strcmp(status_of(engine, unit), "same") == 0) continue;
+        if (unit->kind == ML_UNIT_AGGREGATE)
             code = ml_dryrun_unit(engine, pack, unit, to, why);
+        if (unit->kind == ML_UNIT_PROJECTION && engine->store != NULL &&
+            engine->options.rehearse != NULL)
+            code = engine->options.rehearse(engine->store, pack, unit, to, why);
     }
     return code;
 }
@@ -156,10 +161,8 @@ typedef struct change {
 
 static const ml_unit *aggregate_of(const ml_rulepack *pack, ml_bytes stream)
 {
-    const char *dash = memchr(stream.data, '-', stream.size);
-    ml_bytes name = {stream.data,
-                     dash != NULL ? (size_t)(dash - (const char *)stream.data) : stream.size};
-    return pack == NULL ? NULL : ml_rulepack_find(pack, ML_UNIT_AGGREGATE, name);
+    return pack == NULL ? NULL
+                        : ml_rulepack_find(pack, ML_UNIT_AGGREGATE, ml_event_category(stream));
 }
 
 static bool is_same(void *context, ml_bytes stream)

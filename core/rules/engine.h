@@ -32,10 +32,19 @@ enum {
 
 typedef struct ml_engine ml_engine;
 
+/* Tries a projection of a pack on the log before it is staged, and says in `to` what is wrong with it:
+ * given by who stands above, because rows need a view. */
+struct ml_rulepack;
+struct ml_unit;
+struct ml_diagnostics;
+typedef ml_code ml_engine_rehearse(ml_store *store, const struct ml_rulepack *pack, struct ml_unit *unit,
+                                   struct ml_diagnostics *to, ml_error *why);
+
 typedef struct ml_engine_options {
     const char *snapshots; /* directory for snapshots; NULL: none are kept */
     size_t states_bytes;   /* 0 = ML_RULES_STATES_BYTES */
     uint32_t fold_ms, command_ms; /* 0 = the defaults above */
+    ml_engine_rehearse *rehearse;  /* NULL: projections are not tried */
 } ml_engine_options;
 
 /* `store` is borrowed. NULL: a log without events; states are then those of which admitted told. */
@@ -63,10 +72,12 @@ bool ml_engine_upcasts(const ml_engine *engine, ml_bytes type, uint32_t schema);
  * Answers
  *   decided: {stream, expected: revision | "no_stream", events: [{type, data, meta, tags, schema}],
  *             unit, hash}             what to append; no events: nothing happened
- *   refused: {code, detail}
+ *   refused: {code, detail}           and record: {…}, which stands in $refused-account afterwards,
+ *                                     if the aggregate says `record = true`
  * An event's meta is what came with the command, under what the event has of its own, and unit,
  * hash, causation_id (of the command, drawn from the dice, if none came) and correlation_id (the
- * same, if none came). A command that tries to change the state is a fault.
+ * same, if none came). A command that tries to change the state is a fault. So is one whose events
+ * cannot be folded: they are on trial before anybody has written them.
  * The state that was decided on is that of the log up to what is settled, and of what this
  * engine was told of by ml_engine_admitted. With `next`, the count of events that the stream has
  * at least, a cached state that has as many is believed without a look into the log. */

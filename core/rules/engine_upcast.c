@@ -1,13 +1,10 @@
 /* engine_upcast.c -- stored events as the active pack's latest schemas, for whoever reads. */
-#include <lauxlib.h>
 #include <stdio.h>
 #include <time.h>
 
-#include "../base/limits.h"
 #include "../base/pack.h"
 #include "../base/unpack.h"
 #include "../script/envelope.h"
-#include "../script/value.h"
 #include "../store/event.h"
 #include "inside.h"
 
@@ -17,9 +14,7 @@ typedef struct upcasting {
     bool as_maps;
     ml_buf *answer;
     uint32_t *count;
-    ml_desk desk;
     ml_error *why;
-    ml_code code;
 } upcasting;
 
 /* ---- packing ---------------------------------------------------------------------------- */
@@ -86,24 +81,17 @@ static void pack_stored(const upcasting *u, uint32_t schema, ml_bytes data)
 
 /* ---- one event -------------------------------------------------------------------------- */
 
+static void take_part(void *context, lua_State *L, ml_bytes type, uint32_t schema, ml_bytes data)
+{
+    (void)L;
+    pack_event(context, type, schema, data);
+}
+
 /* A chain with a function in it. */
 static int run_body(lua_State *L)
 {
     upcasting *u = lua_touserdata(L, 1);
-    uint32_t schema = u->event->schema;
-    luaL_checkstack(L, 2 * ML_UPCAST_PARTS_MAX + 8, "moonlog");
-    int first = lua_gettop(L) + 1;
-    int count = ml_upcasts_push(u->engine->active->upcasts, L, u->event, &schema);
-    for (int n = 0; n < count; n++) {
-        ml_bytes type;
-        ml_buf_clear(&u->desk.bytes);
-        type.data = lua_tolstring(L, first + 2 * n, &type.size);
-        u->code = ml_value_write(L, first + 2 * n + 1, &u->desk, ML_EVENT_BYTES_MAX, "data",
-                                 u->why);
-        if (u->code) return 0;
-        schema = ml_upcasts_schema(u->engine->active->upcasts, n);
-        pack_event(u, type, schema, ml_buf_view(&u->desk.bytes));
-    }
+    ml_upcasts_encode(u->engine->active->upcasts, L, u->event, take_part, u);
     return 0;
 }
 
@@ -134,8 +122,7 @@ static const ml_unit *unit_of(const ml_engine *engine, ml_bytes type)
     return unit;
 }
 
-/* A step that is a table did not fit the data, or one that is a function gave what no event may
- * be: u->why says how. */
+/* A step that is a table did not fit the data: u->why says how. */
 static ml_code blame(upcasting *u, uint32_t schema)
 {
     uint32_t line;
@@ -170,7 +157,7 @@ static ml_code run_chain(upcasting *u, uint32_t schema)
     if (engine->watch.where != NULL)
         __atomic_store_n(&engine->watch.where->began, 0, __ATOMIC_RELEASE);
     ml_envelope_clear(ml_sandbox_lua(sandbox)); /* the event is nobody's any more */
-    if (done) return u->code && u->code != ML_NO_MEMORY ? blame(u, schema) : u->code;
+    if (done) return ML_OK;
     place(u, schema);
     return ml_trouble_note(engine, unit_of(engine, u->event->type), u->event, u->why);
 }
@@ -222,7 +209,5 @@ ml_code ml_engine_upcast(ml_engine *engine, ml_bytes events, bool as_maps, ml_bu
     if (code) answer->size = begin;
     if (code == ML_SCRIPT_ERROR) ml_trouble_pack(engine, answer);
     ml_buf_free(&plain);
-    ml_buf_free(&u.desk.bytes);
-    ml_buf_free(&u.desk.sorting);
     return code;
 }

@@ -15,8 +15,9 @@
 typedef struct ml_trouble {
     ml_fault fault;
     const ml_unit *unit;
-    uint64_t position;                                             /* 0: no event did */
-    char type[ML_UNIT_NAME_MAX + 1], stream[ML_UNIT_NAME_MAX + 1]; /* cut off if they are long */
+    uint64_t position;               /* 0: it is decided, and not written */
+    char type[ML_UNIT_NAME_MAX + 1]; /* "": no event did; cut off if it is long, */
+    char stream[ML_UNIT_NAME_MAX + 1]; /* and so is this */
 } ml_trouble;
 
 struct ml_engine {

@@ -17,10 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum {
-    DATA_MIB = 2048, /* private memory of a worker: some twenty sandboxes that are full */
-    SNAPSHOT_BYTES = 64 << 20
-};
+enum { DATA_MIB = 2048 }; /* private memory of a worker: some twenty sandboxes that are full */
 
 /* A sanitizer's shadow memory is terabytes. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -46,11 +43,11 @@ static bool set_limit(__rlimit_resource_t what, rlim_t most)
 }
 
 /* Not the address space: maps of the log take that, and cost nothing. */
-static bool set_limits(void)
+static bool set_limits(const ml_jail *jail)
 {
     bool good = set_limit(RLIMIT_CORE, 0);
     good &= SANITIZED || set_limit(RLIMIT_DATA, (rlim_t)DATA_MIB << 20);
-    good &= set_limit(RLIMIT_FSIZE, SNAPSHOT_BYTES);
+    good &= set_limit(RLIMIT_FSIZE, jail->file_bytes);
     good &= set_limit(RLIMIT_MEMLOCK, 0);
     return good & set_limit(RLIMIT_MSGQUEUE, 0);
 }
@@ -64,8 +61,9 @@ struct ruleset {
 
 enum {
     READING = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR,
-    WRITING =
-        LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_REMOVE_FILE
+    WRITING = LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG |
+              LANDLOCK_ACCESS_FS_REMOVE_FILE,
+    SHARING = LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_REMOVE_DIR
 };
 static const uint64_t truncating = UINT64_C(1) << 14, devices = UINT64_C(1) << 15;
 
@@ -96,17 +94,17 @@ static bool allow_below(int rules, const char *path, uint64_t access)
     return good;
 }
 
-static bool lock_files(const char *dir, const char *snapshots)
+static bool lock_files(const ml_jail *jail)
 {
     struct ruleset all;
     size_t size;
     if (!forbid_all(&all, &size)) return false;
     long rules = syscall(SYS_landlock_create_ruleset, &all, size, 0);
     if (rules < 0) return false;
-    bool good = allow_below((int)rules, dir, READING);
-    if (snapshots != NULL)
-        good = good &&
-               allow_below((int)rules, snapshots, (READING | WRITING | truncating) & all.files);
+    uint64_t writing = READING | WRITING | truncating | (jail->shares ? SHARING : 0);
+    bool good = allow_below((int)rules, jail->dir, READING);
+    if (jail->writable != NULL)
+        good = good && allow_below((int)rules, jail->writable, writing & all.files);
     good = good && syscall(SYS_landlock_restrict_self, rules, 0) == 0;
     close((int)rules);
     return good;
@@ -184,6 +182,12 @@ static const int allowed[] = {
     SCMP_SYS(membarrier),
 };
 
+/* And what LMDB and SQLite need where they may write. */
+static const int sharing[] = {
+    SCMP_SYS(pwritev), SCMP_SYS(msync),  SCMP_SYS(mkdir),    SCMP_SYS(mkdirat),    SCMP_SYS(rmdir),
+    SCMP_SYS(flock),   SCMP_SYS(getcwd), SCMP_SYS(readlink), SCMP_SYS(readlinkat), SCMP_SYS(fallocate),
+};
+
 /* Nobody honest comes near these. */
 static const int deadly[] = {
     SCMP_SYS(execve),
@@ -243,30 +247,42 @@ static int allow_partly(scmp_filter_ctx filter, bool writing)
     return failed;
 }
 
-static bool lock_calls(bool writing)
+static int add_all(scmp_filter_ctx filter, uint32_t what, const int *calls, size_t count)
+{
+    int failed = 0;
+    for (size_t n = 0; !failed && n < count; n++)
+        failed = seccomp_rule_add(filter, what, calls[n], 0);
+    return failed;
+}
+
+static bool lock_calls(const ml_jail *jail, bool writing)
 {
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
     if (filter == NULL) return false;
     int failed = allow_partly(filter, writing);
-    for (size_t n = 0; !failed && n < sizeof allowed / sizeof *allowed; n++)
-        failed = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[n], 0);
-    for (size_t n = 0; !failed && n < sizeof deadly / sizeof *deadly; n++)
-        failed = seccomp_rule_add(filter, SCMP_ACT_KILL_PROCESS, deadly[n], 0);
+    if (!failed)
+        failed = add_all(filter, SCMP_ACT_ALLOW, allowed, sizeof allowed / sizeof *allowed);
+    if (!failed && jail->shares)
+        failed = add_all(filter, SCMP_ACT_ALLOW, sharing, sizeof sharing / sizeof *sharing);
+    if (!failed)
+        failed = add_all(filter, SCMP_ACT_KILL_PROCESS, deadly, sizeof deadly / sizeof *deadly);
     if (!failed) failed = seccomp_load(filter);
     seccomp_release(filter);
     return failed == 0;
 }
 
-unsigned ml_jail_enter(const char *dir, const char *snapshots)
+unsigned ml_jail_enter(const ml_jail *jail)
 {
     unsigned standing = 0;
-    if (set_limits()) standing |= 1U << ML_JAIL_LIMITS;
+    if (set_limits(jail)) standing |= 1U << ML_JAIL_LIMITS;
     bool alone =
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0;
     if (alone) standing |= 1U << ML_JAIL_PRIVILEGES;
-    bool files = alone && lock_files(dir, snapshots);
+    bool files = alone && lock_files(jail);
     if (files) standing |= 1U << ML_JAIL_FILES;
-    if (alone && lock_calls(files && snapshots != NULL)) standing |= 1U << ML_JAIL_CALLS;
+    /* Snapshots can be done without; a view cannot, and Lua opens no files. */
+    bool writing = jail->writable != NULL && (files || jail->shares);
+    if (alone && lock_calls(jail, writing)) standing |= 1U << ML_JAIL_CALLS;
     return standing;
 }
 
@@ -352,7 +368,7 @@ static int holds(bool (*done)(const char *dir), const char *dir)
     pid_t child = fork();
     if (child < 0) return -1;
     if (child == 0) {
-        ML_IGNORE(ml_jail_enter(dir, NULL) == 0); /* what is missing shows */
+        ML_IGNORE(ml_jail_enter(&(ml_jail){.dir = dir}) == 0); /* what is missing shows */
         _exit(done(dir) ? 0 : 1);
     }
     while (waitpid(child, &status, 0) < 0 && errno == EINTR)

@@ -2,12 +2,12 @@
  *
  *     limits       no core file, bounded private memory, small files, nothing locked in memory
  *     privileges   none can be gained, by any program it might run (no_new_privs)
- *     files        Landlock: reads the data directory, writes the directory of snapshots
+ *     files        Landlock: reads the data directory, writes one directory in it if it may
  *     calls        seccomp: what reading a log and answering needs; a socket, another process,
  *                  another program or a look into one ends it on the spot, all else is refused
  *
  * A wall that this kernel cannot build is missing, and whoever asked is told. Without the wall
- * of files nothing can be opened for writing.
+ * of files nothing can be opened for writing, but by who `shares`.
  *
  * Floor    rules; uses base. The only file that speaks seccomp.h.
  * Threads  the process must have one.
@@ -28,9 +28,16 @@ typedef enum ml_jail_wall {
 /* "limits" … */
 const char *ml_jail_name(ml_jail_wall wall);
 
-/* Locks this process in, for good; gives a bit for each wall that stands. `snapshots` may be
- * NULL: nothing can be written. */
-unsigned ml_jail_enter(const char *dir, const char *snapshots);
+typedef struct ml_jail {
+    const char *dir;      /* may be read */
+    const char *writable; /* below it; NULL: nothing can be written */
+    size_t file_bytes;    /* that a file there may have */
+    bool shares;          /* in it folders are made, and files are locked and shared by maps: what
+                           * LMDB and SQLite need */
+} ml_jail;
+
+/* Locks this process in, for good; gives a bit for each wall that stands. */
+unsigned ml_jail_enter(const ml_jail *jail);
 
 /* What somebody who has taken over a worker would try. In a child each, from inside a jail
  * around `dir`: calls `each` with what it was, and whether the jail held. IO if no child could be

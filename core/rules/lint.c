@@ -6,7 +6,11 @@
 
 #include "bytecode.h"
 
-enum { SAID_MAX = 64, DEEP_MAX = 8 };
+enum {
+    SAID_MAX = 64, /* errors, and as many warnings: who mends those checks again */
+    NAME_SHOWN = 80, /* bytes of a name */
+    DEEP_MAX = 8   /* functions and tables in one another that are followed from a handler */
+};
 
 typedef struct lint {
     const ml_rulepack *pack;
@@ -15,23 +19,32 @@ typedef struct lint {
     ml_source file; /* that is looked at, or whose function is */
     bool later;     /* it is a file that nobody runs yet */
     bool sure;      /* a handler is looked at, or what it calls: no tables are followed */
+    const char *kept; /* what handlers may change: "state", "row" */
     bool broken;
-    ml_buf dump;
-    ml_buf said; /* what was said, each once: "path:line:name" and a NUL */
+    ml_buf dump, frames; /* of bytecode.c */
+    ml_buf said;         /* what was said, each once: "Epath:line:name" and a NUL; W for warnings */
+    unsigned errors, warnings;
 } lint;
 
 /* ---- saying it, once -------------------------------------------------------------------- */
 
-static bool is_new(lint *l, ml_bytes path, uint32_t line, ml_bytes name)
+/* Errors and warnings are counted apart, so that no warning hides an error; what was an error is no
+ * warning as well. */
+static bool is_new(lint *l, bool error, ml_bytes path, uint32_t line, ml_bytes name)
 {
     char key[ML_RULEPACK_PATH_MAX + 128];
-    snprintf(key, sizeof key, "%.*s:%u:%.80s", ML_SHOW(path), line,
+    unsigned *count = error ? &l->errors : &l->warnings;
+    if (*count == SAID_MAX) return false;
+    snprintf(key, sizeof key, "%c%.*s:%u:%.*s", error ? 'E' : 'W', ML_SHOW(path), line,
+             name.size > NAME_SHOWN ? NAME_SHOWN : (int)name.size,
              name.size > 0 ? (const char *)name.data : "");
-    size_t count = 0;
-    for (size_t at = 0; at < l->said.size; at += strlen((char *)l->said.data + at) + 1, count++)
-        if (strcmp((char *)l->said.data + at, key) == 0) return false;
+    for (size_t at = 0; at < l->said.size; at += strlen((char *)l->said.data + at) + 1) {
+        const char *before = (char *)l->said.data + at;
+        if (strcmp(before + 1, key + 1) == 0 && (before[0] == 'E' || !error)) return false;
+    }
     ml_buf_add(&l->said, key, strlen(key) + 1);
-    return count < SAID_MAX && !l->said.failed;
+    ++*count;
+    return true;
 }
 
 static void say(lint *l, bool error, const char *code, ml_bytes path, uint32_t line,
@@ -61,18 +74,25 @@ static void see_file(void *context, ml_bytecode_use use, ml_bytes name, uint32_t
 {
     lint *l = context;
     char sentence[256];
-    if (use == ML_BYTECODE_CONSTANTS && is_new(l, l->file.path, line, name))
+    ml_sandbox_check(l->L);
+    if (use == ML_BYTECODE_CONSTANTS && is_new(l, false, l->file.path, line, name))
         say(l, false, "CONSTANTS", l->file.path, line,
             "this function has over 250 constants, with which Lua 5.4.4 computes some bit "
             "operations wrongly; "
             "make two functions of it");
     if ((use != ML_BYTECODE_GLOBAL && use != ML_BYTECODE_SET_GLOBAL) || is_declared(l, name) ||
-        !is_new(l, l->file.path, line, name))
+        !is_new(l, !l->later, l->file.path, line, name))
         return;
-    snprintf(
-        sentence, sizeof sentence,
-        "undeclared global '%.*s'; write `local` where it is made, or require what it comes from",
-        name.size > 80 ? 80 : (int)name.size, (const char *)name.data);
+    char shown[NAME_SHOWN + 1];
+    snprintf(shown, sizeof shown, "%.*s", ML_SHOW(name));
+    const char *absent = ml_sandbox_absent(shown);
+    if (absent != NULL)
+        snprintf(sentence, sizeof sentence, "there is no '%s' in rules: %s", shown, absent);
+    else
+        snprintf(sentence, sizeof sentence,
+                 "undeclared global '%s'; write `local` where it is made, or require what it "
+                 "comes from",
+                 shown);
     say(l, !l->later, "GLOBAL", l->file.path, line, sentence);
 }
 
@@ -83,15 +103,17 @@ static void see_handler(void *context, ml_bytecode_use use, ml_bytes name, uint3
     lint *l = context;
     char sentence[320];
     bool inside = use == ML_BYTECODE_SET_INSIDE;
-    bool set = use == ML_BYTECODE_SET || use == ML_BYTECODE_SET_GLOBAL;
-    if ((!set && !inside) || !is_new(l, l->file.path, line, name)) return;
+    bool set = use == ML_BYTECODE_SET || use == ML_BYTECODE_SET_GLOBAL, error = set && l->sure;
+    ml_sandbox_check(l->L);
+    if ((!set && !inside) || !is_new(l, error, l->file.path, line, name)) return;
     snprintf(sentence, sizeof sentence,
-             "%s '%.*s' is changed by a handler, outlives the call and is no part of the state: a "
+             "%s '%.*s' is changed by a handler, outlives the call and is no part of the %s: a "
              "replay, another "
-             "stream or another process has another one; keep it in the state",
-             set ? "the variable" : "the table", name.size > 80 ? 80 : (int)name.size,
-             (const char *)name.data);
-    say(l, set && l->sure, "UPVALUE", l->file.path, line, sentence);
+             "stream or another process has another one; keep it in the %s",
+             set ? "the variable" : "the table",
+             name.size > NAME_SHOWN ? NAME_SHOWN : (int)name.size, (const char *)name.data, l->kept,
+             l->kept);
+    say(l, error, "UPVALUE", l->file.path, line, sentence);
 }
 
 static int add_to_dump(lua_State *L, const void *bytes, size_t size, void *context)
@@ -107,7 +129,7 @@ static void look(lint *l, ml_bytecode_seen *seen)
 {
     ml_buf_clear(&l->dump);
     if (lua_dump(l->L, add_to_dump, &l->dump, 0) != 0 ||
-        !ml_bytecode_walk(ml_buf_view(&l->dump), seen, l))
+        !ml_bytecode_walk(ml_buf_view(&l->dump), &l->frames, seen, l))
         l->broken = true;
 }
 
@@ -133,6 +155,7 @@ static void visit(lint *l, int visited, int deep)
     int value = lua_gettop(L);
     bool is_table = lua_istable(L, value) && !l->sure;
     bool is_function = lua_isfunction(L, value) && !lua_iscfunction(L, value);
+    ml_sandbox_check(L);
     if ((!is_table && !is_function) || deep == 0 || was_seen(L, visited, value)) return;
     luaL_checkstack(L, 8, "moonlog");
     if (is_table) {
@@ -184,19 +207,30 @@ static int look_at_file(lua_State *L)
     return 0;
 }
 
+/* The machine's limits ended a look, which is no fault of the rules. */
+static void say_unseen(lint *l, ml_bytes path, const ml_fault *fault)
+{
+    char sentence[256];
+    snprintf(sentence, sizeof sentence,
+             "not all of it was looked at for globals and variables that outlive a call: %.120s",
+             fault->message);
+    say(l, false, "LINT", path, 0, sentence);
+}
+
 /* ---- the door --------------------------------------------------------------------------- */
 
 static void lint_unit(lint *l, const ml_unit *unit)
 {
     ml_fault fault;
     lua_State *L = ml_sandbox_lua(unit->sandbox);
+    l->kept = unit->kind == ML_UNIT_PROJECTION ? "row" : "state";
     lua_pushcfunction(L, visit_unit);
     lua_pushlightuserdata(L, l);
     lua_pushlightuserdata(L, (void *)(uintptr_t)unit);
-    if (!ml_sandbox_call(unit->sandbox, 2, 0, &fault)) l->broken = true;
+    if (!ml_sandbox_call(unit->sandbox, 2, 0, &fault)) say_unseen(l, unit->file.path, &fault);
 }
 
-/* Whose globals are those of the file: the aggregate's own, if it is one; that of any aggregate
+/* Whose globals are those of the file: the unit's own, if it is one that runs; that of any such unit
  * that requires it. */
 static ml_sandbox *sandbox_of(lint *l, size_t file)
 {
@@ -205,8 +239,8 @@ static ml_sandbox *sandbox_of(lint *l, size_t file)
     for (size_t n = 0; n < l->pack->unit_count; n++) {
         const ml_unit *unit = l->pack->units[n];
         bool own = ml_bytes_equal(unit->file.path, l->file.path);
-        if (own && unit->kind != ML_UNIT_AGGREGATE) l->later = unit->kind != ML_UNIT_UPCAST;
-        if (unit->kind != ML_UNIT_AGGREGATE || !ml_sandbox_loaded(unit->sandbox, file)) continue;
+        if (own) l->later = unit->kind == ML_UNIT_REACTOR;
+        if (!ml_unit_runs(unit) || !ml_sandbox_loaded(unit->sandbox, file)) continue;
         found = unit->sandbox;
         if (own) break;
     }
@@ -219,14 +253,17 @@ void ml_lint_pack(const ml_rulepack *pack, ml_diagnostics *to)
     lint l = {.pack = pack, .to = to};
     for (size_t n = 0; pack->sandbox != NULL && n < pack->count; n++) {
         l.file = pack->files[n];
-        if (!ml_sandbox_enter(sandbox_of(&l, n), look_at_file, &l, &fault)) l.broken = true;
+        if (!ml_sandbox_enter(sandbox_of(&l, n), look_at_file, &l, &fault))
+            say_unseen(&l, pack->files[n].path, &fault);
     }
     for (size_t n = 0; n < pack->unit_count; n++)
-        if (pack->units[n]->kind == ML_UNIT_AGGREGATE) lint_unit(&l, pack->units[n]);
+        if (ml_unit_runs(pack->units[n])) lint_unit(&l, pack->units[n]);
     if (l.broken)
         say(&l, false, "LINT", ML_STR(""), 0,
             "this Lua dumps functions in another form than 5.4: globals and "
             "variables were not looked at");
+    if (l.said.failed) to->items.failed = true; /* as any diagnostic that memory is refused for */
     ml_buf_free(&l.dump);
+    ml_buf_free(&l.frames);
     ml_buf_free(&l.said);
 }

@@ -13,13 +13,16 @@
  * away; its form is checked, and where it is another one, that is a warning and nothing is found.
  *
  * Floor    rules.
+ * Threads  those of the sandboxes. Runs under the guard, which the caller has started.
+ * Memory   nothing is kept.
+ * Errors   diagnostics, 64 errors and 64 warnings at most; what could not be looked at is a warning.
  */
 #ifndef ML_RULES_LINT_H
 #define ML_RULES_LINT_H
 
 #include "rulepack.h"
 
-/* All files of the pack, and all handlers of its aggregates. */
+/* All files of the pack, and all handlers of its aggregates and projections. */
 void ml_lint_pack(const ml_rulepack *pack, ml_diagnostics *to);
 
 #endif

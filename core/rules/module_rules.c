@@ -1,4 +1,4 @@
-/* module_rules.c -- require "moonlog": what the room below makes (script/module.c), and the engine.
+/* module_rules.c -- the engine in the module `moonlog`, beside what script/module.c makes.
  *
  *   m.engine{store=, snapshots=, states_bytes=, fold_ms=, command_ms=}   without a store: no log
  *     :stage({["account.lua"] = source, …}, full?)   the report
@@ -23,6 +23,7 @@
 #include "../script/value.h"
 #include "../store/event.h"
 #include "engine.h"
+#include "module_rules.h"
 
 #define ENGINE "moonlog.engine"
 
@@ -32,7 +33,6 @@ typedef struct box {
     ml_engine_doing doing;
 } box;
 
-ML_API int luaopen_moonlog(lua_State *L);
 
 /* ---- handles ---------------------------------------------------------------------------- */
 
@@ -68,6 +68,7 @@ static int engine_new(lua_State *L)
     int type = ml_fields_push(&fields, "store"); /* at 2 */
     if (why.code) return ml_module_raise(L, &why);
     const ml_module_store *store = type == LUA_TNIL ? NULL : ml_module_check(L, 2);
+    memcpy(&options.rehearse, lua_touserdata(L, lua_upvalueindex(1)), sizeof options.rehearse);
     if (snapshots.data != NULL) {
         lua_pushlstring(L, snapshots.data, snapshots.size); /* held while it is used */
         options.snapshots = lua_tostring(L, -1);
@@ -107,15 +108,14 @@ static int give(lua_State *L, const ml_desk *desk, ml_code code, const ml_error 
 
 /* ---- packs ------------------------------------------------------------------------------ */
 
-/* Files as they lie in the table at 2, which holds their texts. */
-static size_t read_files(lua_State *L, ml_desk *desk)
+size_t ml_module_rules_files(lua_State *L, int index, ml_desk *desk)
 {
     size_t count = 0;
-    luaL_checktype(L, 2, LUA_TTABLE);
-    for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1), count++) {
+    luaL_checktype(L, index, LUA_TTABLE);
+    for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1), count++) {
         ml_source file;
         if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING)
-            return (size_t)luaL_argerror(L, 2, "a table {[path] = source} is expected");
+            return (size_t)luaL_argerror(L, index, "a table {[path] = source} is expected");
         file.path.data = lua_tolstring(L, -2, &file.path.size);
         file.text.data = lua_tolstring(L, -1, &file.text.size);
         ml_buf_add(&desk->terms, &file, sizeof file);
@@ -128,12 +128,12 @@ static int engine_stage(lua_State *L)
     ml_error why;
     ml_engine *engine = check(L);
     lua_settop(L, 3);
-    bool full = lua_toboolean(L, 3);
+    ml_stage_how how = lua_toboolean(L, 3) ? ML_STAGE_FULL : ML_STAGE_SHAPES;
     ml_desk *desk = ml_desk_take(L);
-    size_t count = read_files(L, desk);
+    size_t count = ml_module_rules_files(L, 2, desk);
     ml_code code = ml_desk_check(desk, &why);
     if (!code)
-        code = ml_engine_stage(engine, (const ml_source *)(void *)desk->terms.data, count, full,
+        code = ml_engine_stage(engine, (const ml_source *)(void *)desk->terms.data, count, how,
                                &desk->items, &why);
     int given = give(L, desk, code, &why);
     ml_desk_give(L, 4);
@@ -286,8 +286,7 @@ static void put_event(lua_State *L, ml_desk *desk)
                                         &stamp);
 }
 
-/* The list of events at 2, as stored, onto a desk that is pushed at 3. */
-static ml_desk *put_events(lua_State *L)
+ml_desk *ml_module_rules_events(lua_State *L)
 {
     lua_settop(L, 2);
     luaL_checktype(L, 2, LUA_TTABLE);
@@ -304,7 +303,7 @@ static int engine_admitted(lua_State *L)
 {
     ml_error why;
     ml_engine *engine = check(L);
-    ml_desk *desk = put_events(L);
+    ml_desk *desk = ml_module_rules_events(L);
     ml_buf_clear(&desk->bytes);
     ml_code code = ml_engine_admitted(engine, ml_buf_view(&desk->items), &desk->bytes, &why);
     ml_buf_clear(&desk->items);
@@ -331,14 +330,16 @@ static int engine_upcast(lua_State *L)
     uint32_t count = 0;
     ml_engine *engine = check(L);
     bool as_arrays = lua_toboolean(L, 3);
-    ml_desk *desk = put_events(L);
+    ml_desk *desk = ml_module_rules_events(L);
     ml_buf_clear(&desk->bytes);
     ml_code code = ml_engine_upcast(engine, ml_buf_view(&desk->items), !as_arrays, &desk->bytes,
                                     &count, &why);
     if (code) {
         ml_buf_clear(&desk->items);
         ml_buf_add(&desk->items, desk->bytes.data, desk->bytes.size);
-        return give(L, desk, code, &why);
+        int given = give(L, desk, code, &why);
+        ml_desk_give(L, 3);
+        return given;
     }
     ml_unpack at = ml_unpack_from(ml_buf_view(&desk->bytes));
     lua_createtable(L, (int)count, 0);
@@ -410,7 +411,7 @@ static const luaL_Reg methods[] = {{"stage", engine_stage},
                                    {"close", engine_close},
                                    {NULL, NULL}};
 
-int luaopen_moonlog(lua_State *L)
+int ml_module_rules_open(lua_State *L, ml_engine_rehearse *rehearse)
 {
     int given = ml_module_open(L);
     luaL_newmetatable(L, ENGINE);
@@ -422,7 +423,8 @@ int luaopen_moonlog(lua_State *L)
     lua_pushcfunction(L, engine_close);
     lua_setfield(L, -2, "__close");
     lua_pop(L, 1);
-    lua_pushcfunction(L, engine_new);
+    memcpy(lua_newuserdatauv(L, sizeof rehearse, 0), &rehearse, sizeof rehearse);
+    lua_pushcclosure(L, engine_new, 1);
     lua_setfield(L, -2, "engine");
     return given;
 }

@@ -15,7 +15,6 @@
 #include "../base/limits.h"
 #include "../base/unpack.h"
 #include "../script/envelope.h"
-#include "../script/value.h"
 #include "upcast_cast.h"
 #include "upcast_hash.h"
 
@@ -24,8 +23,7 @@ enum {
         1 << 20, /* that are told apart: 16 MiB, and a log that has more keeps ids as keys */
     SHAPES_FIRST = 1 << 10,
     FIELDS_MAX = 4096, /* of one chain whose fate is followed: for the same reason */
-    ELEMENTS_MAX = 32, /* kinds of elements of an array that count once */
-    DATA_BYTES_MAX = 4 * ML_EVENT_BYTES_MAX /* of an upcast event: more than a chain lets through */
+    ELEMENTS_MAX = 32 /* kinds of elements of an array that count once */
 };
 
 /* ---- shapes ---------------------------------------------------------------------------- */
@@ -169,7 +167,6 @@ typedef struct proving {
     proof *proofs;
     size_t count;
     shapes shapes;
-    ml_desk desk;
     const ml_event *event; /* that is being tried */
     bool no_memory;
 } proving;
@@ -302,33 +299,24 @@ static bool is_map(ml_bytes data)
     return ml_unpack_map(&at, &pairs);
 }
 
-/* The part whose type lies at `index` and its data behind it. */
-static void look_at_part(lua_State *L, proving *p, int index)
+static void look_at_part(void *context, lua_State *L, ml_bytes type, uint32_t schema,
+                         ml_bytes data)
 {
-    ml_error why;
-    ml_bytes type;
-    type.data = lua_tolstring(L, index, &type.size);
-    ml_buf_clear(&p->desk.bytes);
-    ml_buf_clear(&p->desk.sorting);
-    if (ml_value_write(L, index + 1, &p->desk, DATA_BYTES_MAX, "data", &why))
-        luaL_error(L, "what it becomes cannot be stored: %s", why.sentence);
-    ml_bytes data = ml_buf_view(&p->desk.bytes);
+    proving *p = context;
+    proof *of = find_proof(p, type);
+    (void)schema;
     if (is_map(p->event->data) && !is_map(data)) {
         char words[ML_UPCAST_CAST_WORDS];
         ml_upcast_cast_describe(words, data);
         luaL_error(L, "the data was a map and becomes %s", words);
     }
-    proof *of = find_proof(p, type);
     if (of != NULL) count_fields(p, of, data, false);
 }
 
 static int try_body(lua_State *L)
 {
     proving *p = lua_touserdata(L, 1);
-    uint32_t schema;
-    int base = lua_gettop(L), parts = ml_upcasts_push(p->upcasts, L, p->event, &schema);
-    for (int n = 0; n < parts; n++)
-        look_at_part(L, p, base + 1 + 2 * n);
+    ml_upcasts_encode(p->upcasts, L, p->event, look_at_part, p);
     return 0;
 }
 
@@ -486,8 +474,6 @@ static void end(proving *p)
     }
     free(p->proofs);
     free(p->shapes.slots);
-    ml_buf_free(&p->desk.bytes);
-    ml_buf_free(&p->desk.sorting);
 }
 
 ml_code ml_prove_chains(ml_store *store, ml_upcasts *upcasts, ml_sandbox *sandbox, bool full,

@@ -11,6 +11,9 @@
  * stored behind the end of a chain.
  *
  * Floor    rules; uses store, script.
+ * Threads  those of the sandbox.
+ * Memory   16 bytes a shape while it runs; nothing is kept.
+ * Errors   of the pack: diagnostics. Of the machine: codes.
  */
 #ifndef ML_RULES_PROVE_H
 #define ML_RULES_PROVE_H

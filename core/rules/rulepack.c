@@ -118,7 +118,7 @@ static void warn_of_later(const ml_unit *unit, ml_diagnostics *to)
 {
     char path[256];
     ml_fault fault = {.kind = ML_FAULT_NONE};
-    if (unit->kind != ML_UNIT_PROJECTION && unit->kind != ML_UNIT_REACTOR) return;
+    if (unit->kind != ML_UNIT_REACTOR) return;
     snprintf(path, sizeof path, "%.*s", ML_SHOW(unit->file.path));
     ml_fault_set(&fault, ML_FAULT_SHAPE, path, 0,
                  "%s has the right shape, and is not run by this version", unit->label);
@@ -139,11 +139,11 @@ static void add_unit(ml_rulepack *pack, ml_unit *unit, ml_diagnostics *to)
     ml_unit_free(unit);
 }
 
-/* One that a split may come out of reaches every aggregate: its text tells. */
+/* One that a split may come out of reaches everybody. */
 static bool reaches(const ml_unit *chain, const ml_unit *unit)
 {
     ml_bytes type = {chain->name, strlen(chain->name)};
-    return ml_unit_find(&unit->on, type) != NULL || strstr(chain->file.text.data, "split") != NULL;
+    return chain->splits || ml_unit_find(&unit->on, type) != NULL;
 }
 
 static bool add_chains(const ml_rulepack *pack, ml_unit *unit)
@@ -188,7 +188,7 @@ static ml_code make_units(ml_rulepack *pack, ml_diagnostics *to, ml_error *why)
     ml_code code = make_chains(pack, to, why);
     for (size_t n = 0; !code && to->errors == 0 && n < pack->unit_count; n++) {
         ml_unit *unit = pack->units[n];
-        if (unit->kind == ML_UNIT_AGGREGATE && !add_chains(pack, unit))
+        if (ml_unit_runs(unit) && !add_chains(pack, unit))
             code = ml_error_memory(why, "chains of upcasters");
         if (!code) code = ml_unit_seal(unit, pack->files, pack->count, why);
     }

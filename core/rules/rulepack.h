@@ -36,7 +36,7 @@ void ml_rulepack_free(ml_rulepack *pack);
 /* NULL if there is none. */
 ml_unit *ml_rulepack_find(const ml_rulepack *pack, ml_unit_kind kind, ml_bytes name);
 
-/* Another of an aggregate, made from the same files; NULL if it cannot be. */
+/* Another of a unit that runs, made from the same files; NULL if it cannot be. */
 ml_unit *ml_rulepack_twin(const ml_rulepack *pack, const ml_unit *unit);
 
 /* A diagnostic about the whole pack, or about a file of it. */

@@ -7,26 +7,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "../script/fields.h"
 #include "../script/value.h"
+#include "../store/event.h"
+#include "shape_inside.h"
 
 /* In the order of ml_unit_kind. */
 static const char *const kinds[] = {"aggregate", "upcast", "projection", "reactor", NULL};
-static const char *const aggregate_keys[] = {"aggregate", "initial",  "on",
-                                             "commands",  "snapshot", NULL};
+static const char *const aggregate_keys[] = {"aggregate", "initial", "on", "commands",
+                                             "snapshot",  "record",  NULL};
 static const char *const snapshot_keys[] = {"every", NULL};
-static const char *const projection_keys[] = {"projection", "from",   "key",  "row", "index",
-                                              "on",         "window", "init", NULL};
 static const char *const reactor_keys[] = {"reactor", "from",  "correlate", "initial",
                                            "start",   "retry", "on",        NULL};
 
-typedef struct shape {
-    ml_unit *unit;
-    lua_State *L;
-    ml_error why;
-} shape;
+typedef ml_shape shape;
 
-enum { TABLE = 2 }; /* where it lies on the stack */
+enum { TABLE = ML_SHAPE_TABLE };
 
 const char *ml_shape_kind_name(ml_unit_kind kind)
 {
@@ -39,7 +34,7 @@ static bool refuse(shape *s, const char *what, const char *sentence)
     return false;
 }
 
-static bool refuse_memory(shape *s)
+bool ml_shape_refuse_memory(shape *s)
 {
     ml_error_memory(&s->why, s->unit->label);
     return false;
@@ -73,15 +68,19 @@ uint32_t ml_shape_line(ml_bytes text, ml_bytes word)
     return seen;
 }
 
-/* The sentence is about the first word in quotes, or the one behind the first colon. */
-static uint32_t find_line(const shape *s)
+/* The line of the word that begins at `at`. */
+static uint32_t line_of(const shape *s, const char *at)
 {
-    const char *at = strchr(s->why.sentence, '"');
-    if (at == NULL) at = strchr(s->why.sentence, ':');
     if (at == NULL) return 0;
     while (*at == '"' || *at == ':' || *at == ' ') at++;
-    size_t size = strcspn(at, "\" ,:");
-    return ml_shape_line(s->unit->file.text, (ml_bytes){at, size});
+    return ml_shape_line(s->unit->file.text, (ml_bytes){at, strcspn(at, "\" ,:[")});
+}
+
+/* The sentence is about the word behind the first colon, or the first one in quotes. */
+static uint32_t find_line(const shape *s)
+{
+    uint32_t line = line_of(s, strchr(s->why.sentence, ':'));
+    return line != 0 ? line : line_of(s, strchr(s->why.sentence, '"'));
 }
 
 /* ---- handlers --------------------------------------------------------------------------- */
@@ -94,17 +93,17 @@ static ml_bytes copy_name(ml_bytes name)
     return (ml_bytes){copy, name.size};
 }
 
-static bool add_handler(shape *s, ml_handlers *to, ml_bytes name)
+bool ml_shape_function(shape *s, ml_handlers *to, ml_bytes name)
 {
     lua_Debug about;
     ml_unit *unit = s->unit;
     ml_handler *all = realloc(to->all, (to->count + 1) * sizeof *all);
-    if (all == NULL) return refuse_memory(s);
+    if (all == NULL) return ml_shape_refuse_memory(s);
     to->all = all;
     ml_handler *handler = &all[to->count];
     *handler = (ml_handler){.function = LUA_NOREF};
     handler->name = copy_name(name);
-    if (handler->name.data == NULL) return refuse_memory(s);
+    if (handler->name.data == NULL) return ml_shape_refuse_memory(s);
     to->count++;
     lua_pushvalue(s->L, -1);
     lua_getinfo(s->L, ">Su", &about);
@@ -127,8 +126,13 @@ static int compare(const void *left, const void *right)
     return memcmp(a->name.data, b->name.data, a->name.size);
 }
 
-/* The table of functions `name`, into `to`; NULL: looked at only. */
-static bool read_handlers(shape *s, const ml_fields *fields, const char *name, ml_handlers *to)
+void ml_shape_sort(ml_handlers *handlers)
+{
+    if (handlers->count > 1)
+        qsort(handlers->all, handlers->count, sizeof *handlers->all, compare);
+}
+
+bool ml_shape_handlers(shape *s, const ml_fields *fields, const char *name, ml_handlers *to)
 {
     lua_State *L = s->L;
     int type = ml_fields_push(fields, name);
@@ -151,19 +155,18 @@ static bool read_handlers(shape *s, const ml_fields *fields, const char *name, m
                              (const char *)key.data, name, luaL_typename(L, -1));
         else if (to != NULL && to->count == ML_UNIT_HANDLERS_MAX)
             ml_fields_refuse(fields, "%s has over %d functions", name, ML_UNIT_HANDLERS_MAX);
-        else if (to != NULL && !add_handler(s, to, key)) break;
+        else if (to != NULL && !ml_shape_function(s, to, key)) break;
         if (s->why.code) break;
     }
     lua_settop(L, table - 1);
-    if (!s->why.code && to != NULL && to->count > 1)
-        qsort(to->all, to->count, sizeof *to->all, compare);
+    if (!s->why.code && to != NULL) ml_shape_sort(to);
     return !s->why.code;
 }
 
 /* ---- names ------------------------------------------------------------------------------ */
 
 /* An aggregate's name is the category of its streams: it may not hold the '-' that ends one. */
-static bool read_name(shape *s, const ml_fields *fields, const char *kind)
+bool ml_shape_name(shape *s, const ml_fields *fields, const char *kind)
 {
     ml_bytes name = ml_fields_text(fields, kind);
     if (s->why.code) return false;
@@ -185,23 +188,29 @@ static bool read_name(shape *s, const ml_fields *fields, const char *kind)
 
 /* ---- kinds ------------------------------------------------------------------------------ */
 
-static bool read_initial(shape *s, const ml_fields *fields)
+bool ml_shape_initial(shape *s, const ml_fields *fields, const char *name)
 {
     ml_unit *unit = s->unit;
+    ml_buf_clear(&unit->desk.bytes);
+    if (!s->why.code && ml_value_write(s->L, lua_gettop(s->L), &unit->desk, ML_UNIT_STATE_BYTES,
+                                       name, &s->why) == ML_OK) {
+        ml_buf_add(&unit->initial, unit->desk.bytes.data, unit->desk.bytes.size);
+        if (unit->initial.failed) return ml_shape_refuse_memory(s);
+        if ((unit->initial.data[0] & 0xf0) == 0x90 || unit->initial.data[0] == 0xdc ||
+            unit->initial.data[0] == 0xdd)
+            ml_fields_refuse(fields, "%s is a list; a %s has names: {items = {}}", name,
+                             unit->kind == ML_UNIT_AGGREGATE ? "state" : "row");
+    }
+    return !s->why.code;
+}
+
+static bool read_initial(shape *s, const ml_fields *fields)
+{
     int type = ml_fields_push(fields, "initial");
     if (type != LUA_TNIL && type != LUA_TTABLE)
         ml_fields_refuse(fields, "initial must be a table, not a %s", lua_typename(s->L, type));
     if (type == LUA_TNIL) lua_newtable(s->L);
-    ml_buf_clear(&unit->desk.bytes);
-    if (!s->why.code && ml_value_write(s->L, lua_gettop(s->L), &unit->desk, ML_UNIT_STATE_BYTES,
-                                       "initial", &s->why) == ML_OK) {
-        ml_buf_add(&unit->initial, unit->desk.bytes.data, unit->desk.bytes.size);
-        if (unit->initial.failed) return refuse_memory(s);
-        if ((unit->initial.data[0] & 0xf0) == 0x90 || unit->initial.data[0] == 0xdc ||
-            unit->initial.data[0] == 0xdd)
-            ml_fields_refuse(fields, "initial is a list; a state has names: {items = {}}");
-    }
-    return !s->why.code;
+    return ml_shape_initial(s, fields, "initial");
 }
 
 static bool read_snapshot(shape *s, const ml_fields *fields)
@@ -220,13 +229,25 @@ static bool read_snapshot(shape *s, const ml_fields *fields)
     return !s->why.code;
 }
 
+static bool read_record(shape *s, const ml_fields *fields)
+{
+    int type = ml_fields_push(fields, "record");
+    if (type != LUA_TNIL && type != LUA_TBOOLEAN)
+        ml_fields_refuse(fields, "record must be true or false, not a %s",
+                         lua_typename(s->L, type));
+    s->unit->record = lua_toboolean(s->L, -1);
+    lua_pop(s->L, 1);
+    return !s->why.code;
+}
+
 static bool read_aggregate(shape *s)
 {
     ml_fields fields = ml_fields_from(s->L, TABLE, "aggregate", aggregate_keys, &s->why);
-    if (s->why.code || !read_name(s, &fields, "aggregate")) return false;
-    if (!read_initial(s, &fields) || !read_snapshot(s, &fields)) return false;
-    if (!read_handlers(s, &fields, "on", &s->unit->on)) return false;
-    if (!read_handlers(s, &fields, "commands", &s->unit->commands)) return false;
+    if (s->why.code || !ml_shape_name(s, &fields, "aggregate")) return false;
+    if (!read_initial(s, &fields) || !read_snapshot(s, &fields) || !read_record(s, &fields))
+        return false;
+    if (!ml_shape_handlers(s, &fields, "on", &s->unit->on)) return false;
+    if (!ml_shape_handlers(s, &fields, "commands", &s->unit->commands)) return false;
     if (s->unit->on.count == 0)
         ml_fields_refuse(&fields,
                          "on is missing: a table {EventType = function(state, data, event)}");
@@ -237,10 +258,10 @@ static bool read_aggregate(shape *s)
 static bool read_later(shape *s, const char *kind, const char *const *keys)
 {
     ml_fields fields = ml_fields_from(s->L, TABLE, kind, keys, &s->why);
-    if (s->why.code || !read_name(s, &fields, kind)) return false;
+    if (s->why.code || !ml_shape_name(s, &fields, kind)) return false;
     if (!ml_fields_has(&fields, "on"))
         ml_fields_refuse(&fields, "on is missing: a table {EventType = function}");
-    return !s->why.code && read_handlers(s, &fields, "on", NULL);
+    return !s->why.code && ml_shape_handlers(s, &fields, "on", NULL);
 }
 
 /* The chain itself is checked by upcast.c; here it gets its name. */
@@ -250,8 +271,11 @@ static bool read_upcast(shape *s)
     lua_getfield(s->L, TABLE, "upcast");
     ml_bytes type = {0};
     if (lua_type(s->L, -1) == LUA_TSTRING) type.data = lua_tolstring(s->L, -1, &type.size);
-    if (type.size == 0 || type.size > ML_UNIT_NAME_MAX)
-        return refuse(s, "upcast: ", "upcast must be the type of an event, of up to 80 bytes");
+    if (type.size == 0 || type.size > ML_UNIT_NAME_MAX ||
+        ml_event_check_name(type, ML_UNIT_NAME_MAX, "type", NULL) != ML_OK)
+        return refuse(s, "upcast: ",
+                      "upcast must be the type of an event, of up to 80 bytes of UTF-8 without "
+                      "control characters");
     memcpy(unit->name, type.data, type.size + 1);
     snprintf(unit->label, sizeof unit->label, "upcast/%s", unit->name);
     return true;
@@ -306,7 +330,7 @@ static int read_body(lua_State *L)
     switch (s->unit->kind) {
     case ML_UNIT_AGGREGATE: read_aggregate(s); break;
     case ML_UNIT_UPCAST: read_upcast(s); break;
-    case ML_UNIT_PROJECTION: read_later(s, "projection", projection_keys); break;
+    case ML_UNIT_PROJECTION: ml_shape_projection_read(s); break;
     case ML_UNIT_REACTOR: read_later(s, "reactor", reactor_keys); break;
     case ML_UNIT_NONE: break;
     }

@@ -17,6 +17,8 @@
  *
  * Floor    rules; uses base/disk.
  * Threads  one.
+ * Memory   a state's buffer is the caller's.
+ * Errors   false: nothing was kept, or nothing is believed. The log has everything.
  * Crash    written aside and renamed, not synced: a broken one is not believed.
  */
 #ifndef ML_RULES_SNAPSHOT_H

@@ -19,6 +19,7 @@ ml_code ml_trouble_note(ml_engine *engine, const ml_unit *unit, const ml_event *
     ml_trouble *trouble = &engine->trouble;
     trouble->unit = unit;
     trouble->position = 0;
+    trouble->type[0] = '\0';
     if (trouble->fault.file[0] == '\0')
         snprintf(trouble->fault.file, sizeof trouble->fault.file, "%.*s", ML_SHOW(unit->file.path));
     if (event != NULL) {
@@ -46,7 +47,8 @@ void ml_trouble_pack(const ml_engine *engine, ml_buf *out)
     const ml_fault *fault = &trouble->fault;
     ml_pack_map(out, 1);
     ml_pack_text(out, "fault");
-    ml_pack_map(out, trouble->position > 0 ? 9 : 8);
+    bool event = trouble->type[0] != '\0';
+    ml_pack_map(out, event ? 9 : 8);
     pack_field(out, "kind", kinds[fault->kind]);
     pack_field(out, "message", fault->message);
     pack_field(out, "file", fault->file);
@@ -56,11 +58,12 @@ void ml_trouble_pack(const ml_engine *engine, ml_buf *out)
     pack_field(out, "traceback", fault->traceback);
     pack_field(out, "unit", trouble->unit->label);
     pack_field(out, "hash", trouble->unit->hash);
-    if (trouble->position == 0) return;
+    if (!event) return;
     ml_pack_text(out, "event");
     ml_pack_map(out, 3);
     ml_pack_text(out, "position");
-    ml_pack_int(out, (int64_t)trouble->position);
+    if (trouble->position > 0) ml_pack_int(out, (int64_t)trouble->position);
+    else ml_pack_nil(out);
     pack_field(out, "type", trouble->type);
     pack_field(out, "stream", trouble->stream);
 }

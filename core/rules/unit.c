@@ -32,6 +32,7 @@ void ml_unit_free(ml_unit *unit)
     if (unit == NULL) return;
     ml_upcasts_free(unit->upcasts);
     ml_sandbox_free(unit->sandbox);
+    ml_shape_projection_free(unit->projection);
     free_handlers(&unit->on);
     free_handlers(&unit->commands);
     ml_buf_free(&unit->initial);
@@ -59,6 +60,9 @@ static bool run(ml_unit *unit, const ml_source *files, size_t count, ml_fault *f
         return false;
     }
     if (!ml_sandbox_run(unit->sandbox, unit->file.path, fault)) return false;
+    for (size_t n = 0; n < count && !unit->splits; n++)
+        unit->splits = ml_sandbox_loaded(unit->sandbox, n) &&
+                       memmem(files[n].text.data, files[n].text.size, "split", 5) != NULL;
     return ml_shape_read(unit, fault);
 }
 
@@ -125,7 +129,7 @@ static bool link_chains(ml_unit *unit)
         ml_handler *handler = (ml_handler *)(uintptr_t)ml_unit_find(&unit->on, type);
         if (handler == NULL) handler = insert(&unit->on, type);
         if (handler == NULL) return false;
-        handler->upcasts = true;
+        handler->latest = latest;
     }
     return true;
 }
@@ -152,12 +156,17 @@ ml_code ml_unit_seal(ml_unit *unit, const ml_source *files, size_t count, ml_err
 {
     if (!link_chains(unit)) return ml_error_memory(why, "a unit");
     ml_code code = hash_files(unit, files, count, why);
-    if (unit->kind == ML_UNIT_AGGREGATE) return code;
+    if (ml_unit_runs(unit)) return code;
     ml_upcasts_free(unit->upcasts);
     ml_sandbox_free(unit->sandbox);
     unit->upcasts = NULL;
     unit->sandbox = NULL;
     return code;
+}
+
+bool ml_unit_runs(const ml_unit *unit)
+{
+    return unit->kind == ML_UNIT_AGGREGATE || unit->kind == ML_UNIT_PROJECTION;
 }
 
 /* ---- calling ---------------------------------------------------------------------------- */
@@ -178,6 +187,25 @@ const ml_handler *ml_unit_find(const ml_handlers *handlers, ml_bytes name)
     return NULL;
 }
 
+_Static_assert(sizeof((ml_unit *)0)->label == sizeof((ml_engine_doing *)0)->unit &&
+                   sizeof((ml_unit *)0)->hash <= sizeof((ml_engine_doing *)0)->hash &&
+                   sizeof((ml_handler *)0)->where == sizeof((ml_engine_doing *)0)->where,
+               "texts are copied whole");
+
+/* A projection's handlers take turns, so that this is not printf's work. */
+static void tell(ml_engine_doing *doing, const ml_unit *unit, const char *verb, const ml_handler *handler)
+{
+    size_t front = strlen(verb), room = sizeof doing->handler - 2 - front;
+    size_t size = handler->name.size < room ? handler->name.size : room;
+    memcpy(doing->unit, unit->label, sizeof unit->label);
+    memcpy(doing->hash, unit->hash, sizeof unit->hash);
+    memcpy(doing->where, handler->where, sizeof handler->where);
+    memcpy(doing->handler, verb, front);
+    doing->handler[front] = ' ';
+    memcpy(doing->handler + front + 1, handler->name.data, size);
+    doing->handler[front + 1 + size] = '\0';
+}
+
 /* The texts change only when another handler is called: a fold calls few in turn. Coarse time is
  * off by a tick of the kernel, and costs a quarter. */
 void ml_unit_begin(ml_unit *unit, const char *verb, const ml_handler *handler, uint64_t position)
@@ -186,10 +214,7 @@ void ml_unit_begin(ml_unit *unit, const char *verb, const ml_handler *handler, u
     if (unit->watch == NULL || unit->watch->where == NULL) return;
     ml_engine_doing *doing = unit->watch->where;
     if (unit->watch->told != handler) {
-        snprintf(doing->unit, sizeof doing->unit, "%s", unit->label);
-        snprintf(doing->hash, sizeof doing->hash, "%s", unit->hash);
-        snprintf(doing->handler, sizeof doing->handler, "%s %.*s", verb, ML_SHOW(handler->name));
-        snprintf(doing->where, sizeof doing->where, "%s", handler->where);
+        tell(doing, unit, verb, handler);
         unit->watch->told = handler;
     }
     doing->position = position;

@@ -1,13 +1,14 @@
 /* unit.h -- one rule file at work: its sandbox, its handlers, what it may be called with.
  *
  * A file of a pack returns one table. Its kind is told by the key that it has: aggregate, upcast,
- * projection or reactor. An aggregate gets a sandbox of its own, with the chains of upcasters it
- * needs in it; upcasters live in the sandboxes of who needs them; projections and reactors are
- * checked for their shape and listed, and run by nobody here yet.
+ * projection or reactor. An aggregate or a projection gets a sandbox of its own, with the chains of
+ * upcasters it needs in it; upcasters live in the sandboxes of who needs them; reactors are checked
+ * for their shape and listed, and run by nobody here yet.
  *
  * Floor    rules; uses script.
  * Threads  one.
  * Memory   texts are borrowed from the pack's files, or from names in the sandbox that stay.
+ * Errors   of the file: diagnostics, faults. Of the machine: codes.
  */
 #ifndef ML_RULES_UNIT_H
 #define ML_RULES_UNIT_H
@@ -15,6 +16,7 @@
 #include "../script/desk.h"
 #include "diagnose.h"
 #include "engine.h"
+#include "shape_projection.h"
 #include "upcast.h"
 
 enum {
@@ -39,7 +41,7 @@ typedef struct ml_handler {
     int function;    /* in the sandbox's registry; LUA_NOREF: none, but the type has a chain of
                       * upcasters that may make it another */
     uint8_t params;  /* that it takes: what it does not take is not made */
-    bool upcasts;    /* events of this type may have to be upcast */
+    uint32_t latest; /* schema that the type's chain of upcasters ends at; 0: there is none */
     char where[128]; /* "account.lua:12" */
 } ml_handler;
 
@@ -61,13 +63,16 @@ typedef struct ml_unit {
     char label[96];                  /* "aggregate/account" */
     char hash[ML_RULES_HASH + 1];
     ml_source file;
+    bool splits; /* its text, or that of a file it requires, has the word */
 
-    /* Of an aggregate. */
+    /* Of an aggregate or a projection. */
     ml_sandbox *sandbox;
     ml_upcasts *upcasts;
-    ml_handlers on, commands;
-    ml_buf initial; /* MessagePack of a map */
+    ml_handlers on, commands; /* commands of a projection: its functions key, late and merge */
+    ml_buf initial; /* MessagePack of a map: what a state, or a row, begins as */
+    ml_shape_projection *projection; /* NULL: it is none */
     uint64_t every; /* events from one snapshot to the next; 0 = none are made */
+    bool record;    /* commands stand in what they decide, to be decided again */
     int state;      /* registry place of the state that is being folded */
     ml_desk desk;   /* what is encoded */
     /* Who changed that state: the handler called last, and how often it was another than before. */
@@ -86,9 +91,12 @@ void ml_unit_free(ml_unit *unit);
  * pack's own chains were made, or memory is refused. */
 ML_MUST_USE bool ml_unit_add_chain(ml_unit *unit, ml_bytes path);
 /* After the last chain: marks the handlers whose types have one, and names the version, by the
- * hash of every file that was run on the way. Only an aggregate keeps its sandbox. */
+ * hash of every file that was run on the way. Only what ml_unit_runs keeps its sandbox. */
 ML_MUST_USE ml_code ml_unit_seal(ml_unit *unit, const ml_source *files, size_t count,
                                  ml_error *why);
+
+/* Does it have handlers of events that are called here? */
+bool ml_unit_runs(const ml_unit *unit);
 
 /* The handler of this name, or NULL. */
 const ml_handler *ml_unit_find(const ml_handlers *handlers, ml_bytes name);

@@ -2,13 +2,14 @@
  *
  * While the steps are tables, data stays bytes; the first function has it decoded. A table
  * behind a function costs an encoding and a decoding more. What functions gave is looked at
- * once, where the chain ends or bytes are needed again.
+ * once, where the chain ends or bytes are needed again; by the encoder, if there is one. What
+ * is found wrong there may be an earlier function's fault: the event goes its way once more, and
+ * the result of every function is looked at.
  */
 #include "upcast.h"
 
 #include <lauxlib.h>
-#include <math.h>
-#include <stdio.h>
+#include <stdarg.h>
 #include <stdlib.h>
 
 #include "../base/limits.h"
@@ -17,12 +18,9 @@
 #include "../script/words.h"
 #include "upcast_chain.h"
 #include "upcast_hash.h"
+#include "upcast_sound.h"
 
-enum {
-    DATA_BYTES_MAX =
-        2 * ML_EVENT_BYTES_MAX, /* of data on its way: steps add fields and lengthen names */
-    SLOTS_FIRST = 16
-};
+enum { SLOTS_FIRST = 16 };
 
 struct ml_upcasts {
     ml_sandbox *sandbox;
@@ -222,8 +220,8 @@ static ml_code apply(const ml_upcasts *upcasts, const ml_upcast_chain *chain, ml
             *upcasts->spare = full;
         }
         ml_code code = ml_upcast_step_apply(step, *data, out, data, why);
-        if (!code && data->size > DATA_BYTES_MAX)
-            code = ml_error_set(why, ML_SCRIPT_ERROR, "data is over %d bytes", DATA_BYTES_MAX);
+        if (!code && data->size > ML_UPCAST_DATA_BYTES)
+            code = ml_error_set(why, ML_SCRIPT_ERROR, "data is over %d bytes", ML_UPCAST_DATA_BYTES);
         if (code) return code;
     }
     return ML_OK;
@@ -246,25 +244,35 @@ ml_code ml_upcasts_plain(const ml_upcasts *upcasts, const ml_event *event, ml_bu
 
 /* ---- functions ------------------------------------------------------------------------- */
 
+/* Who looks at what functions gave. */
+typedef enum look {
+    LOOK_AT_END,   /* we, where the chain ends */
+    LOOK_ELSEWHERE, /* whoever encodes the parts */
+    LOOK_ALWAYS    /* we, behind each function: one of them is to blame */
+} look;
+
 /* One stored event on its way to what it is now. */
 typedef struct journey {
     ml_upcasts *upcasts;
     lua_State *L;
     const ml_event *event;
+    look look;
     int parts;
 } journey;
 
+static void travel(journey *j);
+
 /* Raises: "payment.lua:12: Payment, step [1]: …". `schema` is where the step starts from. */
 static _Noreturn void refuse(lua_State *L, const ml_upcast_chain *chain, uint32_t schema,
-                             const char *sentence)
+                             const char *format, ...)
 {
-    unsigned line = chain->steps[schema - 1].line;
+    va_list arguments;
     lua_rawgeti(L, LUA_REGISTRYINDEX, chain->name);
-    lua_pushfstring(L, "%s:%d: %s, step [%d]: %s", chain->file, (int)line, lua_tostring(L, -1),
-                    (int)schema, sentence);
-    lua_error(L);
-    ML_ASSERT(false); /* lua_error does not return */
-    __builtin_unreachable();
+    va_start(arguments, format);
+    lua_pushvfstring(L, format, arguments);
+    va_end(arguments);
+    lua_pushfstring(L, "%s, step [%d]: %s", lua_tostring(L, -2), (int)schema, lua_tostring(L, -1));
+    ml_sandbox_raise(L, chain->file, chain->steps[schema - 1].line, lua_tostring(L, -1));
 }
 
 static void decode(journey *j, ml_bytes data)
@@ -275,75 +283,44 @@ static void decode(journey *j, ml_bytes data)
 
 /* ---- what a function may give ---------------------------------------------------------- */
 
-/* The table on top; whatever it holds is looked at once, in the order it lies there. */
-static bool is_table_sound(lua_State *L, int depth);
-
-static inline bool is_number_sound(lua_State *L)
+/* The value at `index` as bytes, on the desk. BAD_REQUEST, TOO_LARGE, NO_MEMORY. */
+static ml_code write(journey *j, int index, ml_bytes *data, ml_error *why)
 {
-    return lua_isinteger(L, -1) || isfinite(lua_tonumber(L, -1));
-}
-
-/* Can the value on top, of this Lua type, be stored? After a no the stack is higher. */
-static inline bool is_sound(lua_State *L, int type, int depth)
-{
-    if (type == LUA_TSTRING || type == LUA_TBOOLEAN || type == LUA_TNIL) return true;
-    if (type == LUA_TNUMBER) return is_number_sound(L);
-    if (type == LUA_TTABLE) return depth > 0 && is_table_sound(L, depth - 1);
-    if (type != LUA_TUSERDATA) return false;
-    ml_value_kind kind = ml_value_of(L, -1);
-    return kind == ML_VALUE_NULL || kind == ML_VALUE_BYTES || kind == ML_VALUE_EXT;
-}
-
-static bool is_map_sound(lua_State *L, int depth, bool integers)
-{
-    for (lua_pushnil(L); lua_next(L, -2); lua_settop(L, -2)) {
-        if (lua_type(L, -2) != LUA_TSTRING && !(integers && lua_isinteger(L, -2))) return false;
-        if (!is_sound(L, lua_type(L, -1), depth)) return false;
-    }
-    return true;
-}
-
-/* The keys are 1..count and no others. */
-static bool is_list_sound(lua_State *L, int depth, lua_Integer count)
-{
-    lua_Integer seen = 0;
-    for (lua_pushnil(L); lua_next(L, -2); lua_settop(L, -2), seen++) {
-        lua_Integer key = lua_isinteger(L, -2) ? lua_tointeger(L, -2) : 0;
-        if (key < 1 || key > count || !is_sound(L, lua_type(L, -1), depth)) return false;
-    }
-    return seen == count;
-}
-
-static bool is_table_sound(lua_State *L, int depth)
-{
-    ml_value_kind kind = ml_value_of(L, -1);
-    lua_Integer count = (lua_Integer)lua_rawlen(L, -1);
-    bool list = kind == ML_VALUE_ARRAY || (kind != ML_VALUE_MAP && count > 0);
-    return list ? is_list_sound(L, depth, count) : is_map_sound(L, depth, kind == ML_VALUE_MAP);
-}
-
-/* The encoder knows why a value cannot be stored; what it takes all the same holds NaN. */
-static ml_bytes encode(journey *j, const ml_upcast_chain *chain, uint32_t schema)
-{
-    ml_error why;
     ml_desk *desk = &j->upcasts->desk;
     ml_buf_clear(&desk->bytes);
     ml_buf_clear(&desk->sorting);
-    if (ml_value_write(j->L, -1, desk, DATA_BYTES_MAX, "data", &why))
-        refuse(j->L, chain, schema, why.sentence);
-    ml_bytes data = ml_buf_view(&desk->bytes);
-    if (!ml_upcast_cast_is_finite(data))
-        refuse(j->L, chain, schema, "data holds NaN or an infinity, which is no value");
-    return data;
+    ml_code code = ml_value_write(j->L, index, desk, ML_UPCAST_DATA_BYTES, "data", why);
+    if (code) return code;
+    *data = ml_buf_view(&desk->bytes);
+    if (ml_upcast_cast_is_finite(*data)) return ML_OK;
+    return ml_error_set(why, ML_BAD_REQUEST, "data holds NaN or an infinity, which is no value");
+}
+
+/* Raises at the first function whose result cannot be stored, if there is one. */
+static void find_culprit(const journey *j)
+{
+    journey again = {
+        .upcasts = j->upcasts, .L = j->L, .event = j->event, .look = LOOK_ALWAYS};
+    int top = lua_gettop(j->L);
+    if (j->look != LOOK_ALWAYS) travel(&again);
+    lua_settop(j->L, top);
+}
+
+/* The value on top, the last function of which was step [schema]. */
+static ml_bytes encode(journey *j, const ml_upcast_chain *chain, uint32_t schema)
+{
+    ml_error why;
+    ml_bytes data;
+    if (write(j, -1, &data, &why) == ML_OK) return data;
+    find_culprit(j);
+    refuse(j->L, chain, schema, "%s", why.sentence);
 }
 
 /* The value on top was made by functions, the last of them step [schema]. */
 static void check(journey *j, const ml_upcast_chain *chain, uint32_t schema)
 {
-    int top = lua_gettop(j->L);
-    luaL_checkstack(j->L, 3 * ML_DEPTH_MAX, "moonlog");
-    if (is_sound(j->L, lua_type(j->L, -1), ML_DEPTH_MAX)) return;
-    lua_settop(j->L, top);
+    if (j->look == LOOK_ELSEWHERE) return;
+    if (j->look == LOOK_AT_END && ml_upcast_is_sound(j->L)) return;
     (void)encode(j, chain, schema);
 }
 
@@ -366,7 +343,7 @@ static void run_plain(journey *j, const ml_upcast_chain *chain, uint32_t *schema
     ml_upcasts *upcasts = j->upcasts;
     ml_bytes data = encode(j, chain, made ? *schema - 1 : *schema);
     if (apply(upcasts, chain, &upcasts->bytes, &data, schema, &why))
-        refuse(j->L, chain, *schema, why.sentence);
+        refuse(j->L, chain, *schema, "%s", why.sentence);
     lua_pop(j->L, 1);
     decode(j, data);
 }
@@ -443,7 +420,8 @@ static void run_split(journey *j, const ml_upcast_chain *chain, uint32_t next, u
     lua_State *L = j->L;
     int table = lua_gettop(L);
     lua_Integer count = (lua_Integer)lua_rawlen(L, table);
-    if (count > ML_UPCAST_PARTS_MAX) refuse(L, chain, next - 1, "one event becomes more than 64");
+    if (count > ML_UPCAST_PARTS_MAX)
+        refuse(L, chain, next - 1, "one event becomes more than %d", ML_UPCAST_PARTS_MAX);
     for (lua_Integer n = 1; n <= count; n++) {
         luaL_checkstack(L, 16, "parts of an event");
         lua_rawgeti(L, table, n);
@@ -471,6 +449,7 @@ static _Noreturn void raise_word(lua_State *L, const ml_upcast_chain *chain, uin
     case ML_WORD_DELETE:
         refuse(L, chain, schema,
                "it returned moonlog.delete; to leave the event out return moonlog.drop");
+    case ML_WORD_WINDOW: refuse(L, chain, schema, "it returned a window; return the data");
     case ML_WORD_NONE:
     case ML_WORD_SPLIT:
     case ML_WORD_DROP: break;
@@ -504,13 +483,15 @@ static void run(journey *j, const ml_upcast_chain *chain, uint32_t schema, unsig
     luaL_checkstack(j->L, 16, "parts of an event");
     while (schema < chain->latest) {
         const ml_chain_step *step = &chain->steps[schema - 1];
+        if (made && j->look == LOOK_ALWAYS) check(j, chain, schema - 1);
         if (step->plain != NULL) {
             run_plain(j, chain, &schema, made);
             made = false;
             continue;
         }
         if (ran++ == ML_UPCAST_STEPS_MAX)
-            refuse(j->L, chain, schema, "more than 256 steps: do events split into each other?");
+            refuse(j->L, chain, schema, "more than %d steps: do events split into each other?",
+                   ML_UPCAST_STEPS_MAX);
         call(j, step);
         if (!take_result(j, chain, schema++, ran)) return;
         made = true;
@@ -520,26 +501,55 @@ static void run(journey *j, const ml_upcast_chain *chain, uint32_t schema, unsig
     arrive(j, schema);
 }
 
-int ml_upcasts_push(ml_upcasts *upcasts, lua_State *L, const ml_event *event, uint32_t *schema)
+/* The whole way: pushes type and data of each part. */
+static void travel(journey *j)
 {
     ml_error why;
-    journey j = {.upcasts = upcasts, .L = L, .event = event};
+    ml_upcasts *upcasts = j->upcasts;
+    const ml_event *event = j->event;
     const ml_upcast_chain *chain = find(upcasts, event->type);
     ml_bytes data = event->data;
-    uint32_t at = event->schema;
-    luaL_checkstack(L, 16, "parts of an event");
-    *schema = upcasts->schemas[0] = at;
-    if (chain == NULL || at >= chain->latest) {
-        lua_pushlstring(L, event->type.data, event->type.size);
-        decode(&j, data);
-        return 1;
+    uint32_t schema = event->schema;
+    luaL_checkstack(j->L, 2 * ML_UPCAST_PARTS_MAX + 16, "parts of an event");
+    if (chain == NULL || schema >= chain->latest) {
+        lua_pushlstring(j->L, event->type.data, event->type.size);
+        decode(j, data);
+        upcasts->schemas[j->parts++] = schema;
+        return;
     }
-    if (apply(upcasts, chain, &upcasts->bytes, &data, &at, &why))
-        refuse(L, chain, at, why.sentence);
-    decode(&j, data);
-    run(&j, chain, at, 0, false);
-    *schema = upcasts->schemas[0];
+    if (apply(upcasts, chain, &upcasts->bytes, &data, &schema, &why))
+        refuse(j->L, chain, schema, "%s", why.sentence);
+    decode(j, data);
+    run(j, chain, schema, 0, false);
+}
+
+int ml_upcasts_push(ml_upcasts *upcasts, lua_State *L, const ml_event *event, uint32_t *schema)
+{
+    journey j = {.upcasts = upcasts, .L = L, .event = event, .look = LOOK_AT_END};
+    travel(&j);
+    *schema = j.parts > 0 ? upcasts->schemas[0] : event->schema;
     return j.parts;
+}
+
+void ml_upcasts_encode(ml_upcasts *upcasts, lua_State *L, const ml_event *event,
+                       ml_upcast_take *take, void *context)
+{
+    ml_error why;
+    ml_bytes type, data;
+    int first = lua_gettop(L) + 1;
+    journey j = {.upcasts = upcasts, .L = L, .event = event, .look = LOOK_ELSEWHERE};
+    travel(&j);
+    for (int n = 0; n < j.parts; n++) {
+        if (write(&j, first + 2 * n + 1, &data, &why)) {
+            const ml_upcast_chain *chain = find(upcasts, event->type);
+            find_culprit(&j);
+            if (chain == NULL) luaL_error(L, "%s", why.sentence);
+            else refuse(L, chain, event->schema, "%s", why.sentence);
+        }
+        type.data = lua_tolstring(L, first + 2 * n, &type.size);
+        take(context, L, type, upcasts->schemas[n], data);
+    }
+    lua_settop(L, first - 1);
 }
 
 uint32_t ml_upcasts_schema(const ml_upcasts *upcasts, int n)

@@ -13,11 +13,13 @@
  *
  * Floor    rules; uses script, base.
  * Threads  those of the sandbox.
+ * Memory   chains own their texts and steps; tables, functions and what they give are Lua's.
  * Errors   faults: of shape when made; raised (inside ml_sandbox_enter) when run.
  */
 #ifndef ML_RULES_UPCAST_H
 #define ML_RULES_UPCAST_H
 
+#include "../base/limits.h"
 #include "../moonlog.h"
 #include "../script/sandbox.h"
 #include "diagnose.h"
@@ -27,7 +29,10 @@ typedef struct ml_upcasts ml_upcasts;
 enum {
     ML_UPCAST_STEPS_MAX = 256, /* of a chain; and functions that one event goes through, which
                                 * ends events that split into each other */
-    ML_UPCAST_PARTS_MAX = 64   /* that one event becomes: each is pushed */
+    ML_UPCAST_PARTS_MAX = 64,  /* that one event becomes: each is pushed */
+    /* Data on its way and at its end: steps add fields and lengthen names, so that what was
+     * stored at its largest has room to grow, and a chain that only grows it comes to an end. */
+    ML_UPCAST_DATA_BYTES = 2 * ML_EVENT_BYTES_MAX
 };
 
 /* No chains yet. NULL if memory is refused. */
@@ -61,6 +66,14 @@ int ml_upcasts_push(ml_upcasts *upcasts, lua_State *L, const ml_event *event, ui
 
 /* The schema of the nth part of the last push. */
 uint32_t ml_upcasts_schema(const ml_upcasts *upcasts, int n);
+
+/* One of the parts that an event becomes: `type` and `data` are borrowed for the call, which may
+ * raise. */
+typedef void ml_upcast_take(void *context, lua_State *L, ml_bytes type, uint32_t schema, ml_bytes data);
+
+/* The same for who wants bytes: calls `take` for each part, in order. Data that cannot be stored, or
+ * is over ML_UPCAST_DATA_BYTES, is the fault of the first function that made such. */
+void ml_upcasts_encode(ml_upcasts *upcasts, lua_State *L, const ml_event *event, ml_upcast_take *take, void *context);
 
 /* The declarative part alone: data of event->schema becomes data of *schema, as far as steps are
  * tables; `out`, which is emptied, holds the result (or the view is of `event` itself). No Lua.

@@ -9,6 +9,7 @@
  *
  * Floor    rules; uses base.
  * Threads  pure functions.
+ * Memory   onto the caller's buffer, where a refused allocation shows.
  */
 #ifndef ML_RULES_UPCAST_CAST_H
 #define ML_RULES_UPCAST_CAST_H

@@ -2,9 +2,10 @@
 #include "worker.h"
 
 #include <errno.h>
-#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -12,7 +13,6 @@
 #include <unistd.h>
 
 #include "../base/pack.h"
-#include "../base/unpack.h"
 #include "../base/wire.h"
 #include "engine.h"
 #include "jail.h"
@@ -26,59 +26,40 @@ enum {
 };
 
 typedef struct worker {
-    ml_store *store;
-    ml_engine *engine;
-    ml_worker_page *page;
-    const char *snapshots; /* NULL: none can be written */
+    const ml_worker_role *role;
+    void *own; /* the role's bytes */
+    ml_worker_world world;
     unsigned walls;
     ml_buf in, out, answer;
     size_t at; /* in `in`: the message that is looked at */
     ml_wire wire;
     uint64_t waiting; /* since when `out` holds something */
-    ml_buf units;     /* report of the staged pack */
-    bool active;      /* one has been activated */
 } worker;
 
-/* ---- requests --------------------------------------------------------------------- */
+/* ---- arguments -------------------------------------------------------------------- */
 
-/* Arguments are looked at where they lie in the message. */
-typedef struct call {
-    worker *of;
-    ml_unpack args;
-    ml_error *why;
-} call;
-
-static ml_code refuse_args(const call *c, const char *what)
+ml_code ml_worker_refuse(const ml_worker_call *c, const char *what)
 {
     return ml_error_set(c->why, ML_BAD_REQUEST, "the request to a worker has no %s", what);
 }
 
-/* The rest of the arguments, for the engine to read. */
-static ml_bytes rest_of(const call *c)
-{
-    return (ml_bytes){c->args.at, (size_t)(c->args.end - c->args.at)};
-}
-
-static bool take_bin(call *c, ml_bytes *bytes)
+bool ml_worker_take_bin(ml_worker_call *c, ml_bytes *bytes)
 {
     ml_token token = ml_unpack_next(&c->args);
     *bytes = token.bytes;
     return token.kind == ML_KIND_BIN;
 }
 
-static bool take_bool(call *c, bool *value)
+bool ml_worker_take_bool(ml_worker_call *c, bool *value)
 {
     ml_token token = ml_unpack_next(&c->args);
     *value = token.boolean;
     return token.kind == ML_KIND_BOOL;
 }
 
-/* ---- packs ------------------------------------------------------------------------ */
-
-/* The texts stay where they lie; the engine copies what it keeps. */
-static ml_code take_files(call *c, ml_source files[ML_RULES_FILES_MAX], uint32_t *count)
+ml_code ml_worker_take_files(ml_worker_call *c, ml_source *files, uint32_t *count)
 {
-    if (!ml_unpack_map(&c->args, count)) return refuse_args(c, "files");
+    if (!ml_unpack_map(&c->args, count)) return ml_worker_refuse(c, "files");
     if (*count > ML_RULES_FILES_MAX)
         return ml_error_set(c->why, ML_TOO_LARGE, "the pack has %u files, the limit is %d", *count,
                             ML_RULES_FILES_MAX);
@@ -88,169 +69,6 @@ static ml_code take_files(call *c, ml_source files[ML_RULES_FILES_MAX], uint32_t
                                 "files is no map of paths to texts in UTF-8");
     return ML_OK;
 }
-
-static ml_code stage(call *c, ml_buf *answer)
-{
-    ml_source files[ML_RULES_FILES_MAX];
-    uint32_t count;
-    int64_t how = 0;
-    ml_code code = take_files(c, files, &count);
-    if (!code && (!ml_unpack_int(&c->args, &how) || how < ML_STAGE_SHAPES || how > ML_STAGE_PROVED))
-        code = refuse_args(c, "word on how much to prove");
-    if (!code)
-        code = ml_engine_stage(c->of->engine, files, count, (ml_stage_how)how, answer, c->why);
-    if (code) return code;
-    ml_buf_clear(&c->of->units);
-    ml_buf_add(&c->of->units, answer->data, answer->size);
-    return c->of->units.failed ? ml_error_memory(c->why, "a pack") : ML_OK;
-}
-
-/* The value of a name in a map; empty if it has none. */
-static ml_bytes find_value(ml_bytes map, const char *name)
-{
-    ml_unpack cursor = ml_unpack_from(map);
-    uint32_t count;
-    ml_bytes key;
-    if (!ml_unpack_map(&cursor, &count)) return (ml_bytes){0};
-    for (uint32_t n = 0; n < count && ml_unpack_str(&cursor, &key); n++) {
-        const uint8_t *from = cursor.at;
-        if (!ml_unpack_skip(&cursor)) break;
-        if (ml_bytes_equal(key, (ml_bytes){name, strlen(name)}))
-            return (ml_bytes){from, (size_t)(cursor.at - from)};
-    }
-    return (ml_bytes){0};
-}
-
-static int64_t latest_schema(const worker *w, ml_bytes type)
-{
-    uint32_t schema = 1;
-    while (schema < UINT16_MAX && ml_engine_upcasts(w->engine, type, schema))
-        schema++;
-    return schema;
-}
-
-/* The types that the pack has chains for, by the names of its units. */
-static void pack_upcasts(const worker *w, ml_buf *answer)
-{
-    static const char kind[] = "upcast/";
-    ml_unpack units = ml_unpack_from(find_value(ml_buf_view(&w->units), "units"));
-    uint32_t count = 0, types = 0;
-    size_t begin = ml_pack_begin(answer);
-    if (!ml_unpack_array(&units, &count)) count = 0;
-    for (uint32_t n = 0; n < count; n++) {
-        const uint8_t *from = units.at;
-        if (!ml_unpack_skip(&units)) break;
-        ml_unpack text =
-            ml_unpack_from(find_value((ml_bytes){from, (size_t)(units.at - from)}, "unit"));
-        ml_bytes name;
-        if (!ml_unpack_str(&text, &name) || !ml_bytes_begins(name, ML_STR(kind))) continue;
-        ml_bytes type = {(const char *)name.data + sizeof kind - 1, name.size - (sizeof kind - 1)};
-        ml_pack_str(answer, type);
-        ml_pack_int(answer, latest_schema(w, type));
-        types++;
-    }
-    ml_pack_end_map(answer, begin, types);
-}
-
-static ml_code activate(call *c, ml_buf *answer)
-{
-    ml_code code = ml_engine_activate(c->of->engine, c->why);
-    c->of->active |= !code;
-    if (!code) pack_upcasts(c->of, answer);
-    return code;
-}
-
-/* ---- work ------------------------------------------------------------------------- */
-
-static ml_code command(call *c, ml_buf *answer)
-{
-    return ml_engine_command(c->of->engine, rest_of(c), answer, c->why);
-}
-
-static ml_code state(call *c, ml_buf *answer)
-{
-    return ml_engine_state(c->of->engine, rest_of(c), answer, c->why);
-}
-
-static ml_code admitted(call *c, ml_buf *answer)
-{
-    ml_bytes events;
-    (void)answer;
-    if (!take_bin(c, &events)) return refuse_args(c, "events");
-    ML_IGNORE(ml_engine_admitted(c->of->engine, events, NULL, c->why)); /* who asks next is told */
-    return ML_OK;
-}
-
-static ml_code forget(call *c, ml_buf *answer)
-{
-    ml_bytes stream;
-    (void)answer;
-    if (!ml_unpack_str(&c->args, &stream)) return refuse_args(c, "stream");
-    ml_engine_forget(c->of->engine, stream);
-    return ML_OK;
-}
-
-static ml_code upcast(call *c, ml_buf *answer)
-{
-    ml_bytes events;
-    bool as_maps;
-    uint32_t count = 0;
-    ml_buf made = {0};
-    if (!take_bin(c, &events) || !take_bool(c, &as_maps)) return refuse_args(c, "events");
-    if (!c->of->active)
-        return ml_error_set(c->why, ML_SCRIPT_ERROR,
-                            "the active rules have errors, so that no event can be upcast; load "
-                            "others, or read raw");
-    ml_code code = ml_engine_upcast(c->of->engine, events, as_maps, &made, &count, c->why);
-    if (code) {
-        ml_buf_add(answer, made.data, made.size);
-    } else {
-        ml_pack_array(answer, 2);
-        ml_pack_int(answer, count);
-        ml_pack_bin(answer, ml_buf_view(&made));
-    }
-    answer->failed |= made.failed;
-    ml_buf_free(&made);
-    return code;
-}
-
-static void pack_entry(ml_buf *out, const char *name, uint64_t value)
-{
-    ml_pack_text(out, name);
-    ml_pack_int(out, (int64_t)value);
-}
-
-static ml_code stats(call *c, ml_buf *answer)
-{
-    ml_engine_stats s;
-    ml_engine_get_stats(c->of->engine, &s);
-    ml_pack_map(answer, 8);
-    pack_entry(answer, "commands", s.commands);
-    pack_entry(answer, "folded", s.folded);
-    pack_entry(answer, "log_reads", s.log_reads);
-    pack_entry(answer, "snapshots_read", s.snapshots_read);
-    pack_entry(answer, "snapshots_written", s.snapshots_written);
-    pack_entry(answer, "states", s.states);
-    pack_entry(answer, "states_bytes", s.states_bytes);
-    pack_entry(answer, "evicted", s.evicted);
-    return ML_OK;
-}
-
-static ml_code ping(call *c, ml_buf *answer)
-{
-    (void)c;
-    ml_pack_nil(answer);
-    return ML_OK;
-}
-
-static const struct {
-    const char *name;
-    ml_code (*run)(call *c, ml_buf *answer);
-} methods[] = {
-    {"command", command},   {"admitted", admitted}, {"state", state},
-    {"upcast", upcast},     {"forget", forget},     {"stage", stage},
-    {"activate", activate}, {"stats", stats},       {"ping", ping},
-};
 
 /* ---- answers ---------------------------------------------------------------------- */
 
@@ -281,25 +99,33 @@ static void pack_answer(worker *w, int64_t msgid, ml_code code, const ml_error *
         ml_pack_nil(&w->out);
 }
 
+static ml_code call(worker *w, ml_bytes name, ml_unpack args, ml_error *why)
+{
+    ml_worker_call c = {w->own, args, why};
+    for (size_t n = 0; n < w->role->method_count; n++) {
+        const ml_worker_method *method = &w->role->methods[n];
+        if (ml_bytes_equal(name, (ml_bytes){method->name, strlen(method->name)}))
+            return method->run(&c, &w->answer);
+    }
+    if (ml_bytes_equal(name, ML_STR("ping"))) return ML_OK;
+    return ml_error_set(why, ML_UNKNOWN_METHOD, "a worker for %s knows no %.*s", w->role->name,
+                        ML_SHOW(name));
+}
+
 static ml_code run(worker *w, ml_bytes name, ml_unpack args, ml_error *why)
 {
-    call c = {w, args, why};
     ml_buf_clear(&w->answer);
-    for (size_t n = 0; n < sizeof methods / sizeof *methods; n++) {
-        if (!ml_bytes_equal(name, (ml_bytes){methods[n].name, strlen(methods[n].name)})) continue;
-        ml_code code = methods[n].run(&c, &w->answer);
-        if (!code && w->answer.failed) code = ml_error_memory(why, "an answer");
-        if (w->answer.size > ANSWER_MAX)
-            code = ml_error_set(why, ML_TOO_LARGE,
-                                "what the rules made is %zu bytes, the limit is %d; ask for fewer "
-                                "events at once",
-                                w->answer.size, (int)ANSWER_MAX);
-        if (code && code != ML_SCRIPT_ERROR)
-            ml_buf_clear(&w->answer); /* a fault may stand beside an error */
-        if (w->answer.failed) ml_buf_clear(&w->answer);
-        return code;
-    }
-    return ml_error_set(why, ML_UNKNOWN_METHOD, "a worker knows no %.*s", ML_SHOW(name));
+    ml_code code = call(w, name, args, why);
+    if (!code && w->answer.failed) code = ml_error_memory(why, "an answer");
+    if (w->answer.size > ANSWER_MAX)
+        code = ml_error_set(why, ML_TOO_LARGE,
+                            "what the rules made is %zu bytes, the limit is %d; ask for fewer "
+                            "events at once",
+                            w->answer.size, (int)ANSWER_MAX);
+    if (code && code != ML_SCRIPT_ERROR)
+        ml_buf_clear(&w->answer); /* a fault may stand beside an error */
+    if (w->answer.failed) ml_buf_clear(&w->answer);
+    return code;
 }
 
 /* [0, msgid, method, params] or [2, method, params]. */
@@ -314,10 +140,10 @@ static ml_code handle(worker *w, ml_bytes message, ml_error *why)
                  (kind == 2 && count == 3)) &&
                 ml_unpack_str(&cursor, &name) && ml_unpack_array(&cursor, &args);
     if (!good) return ml_error_set(why, ML_BAD_REQUEST, "what came is no request");
-    w->page->msgid = (uint32_t)msgid;
+    w->world.page->msgid = (uint32_t)msgid;
     ml_error problem = {.code = ML_OK};
     ml_code code = run(w, name, cursor, &problem);
-    w->page->msgid = 0;
+    w->world.page->msgid = 0;
     if (kind == 0) pack_answer(w, msgid, code, &problem);
     if (w->answer.capacity > OUT_HIGH) ml_buf_free(&w->answer);
     return w->out.failed ? ml_error_memory(why, "answers") : ML_OK;
@@ -332,15 +158,22 @@ static uint64_t now(void)
     return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
 }
 
+bool ml_worker_tell(ml_bytes message)
+{
+    const uint8_t *data = message.data;
+    for (size_t done = 0; done < message.size;) {
+        ssize_t size = write(ML_WORKER_SOCKET, data + done, message.size - done);
+        if (size < 0 && errno == EINTR) continue;
+        if (size < 0) return false;
+        done += (size_t)size;
+    }
+    return true;
+}
+
 /* ML_END: the daemon has gone. */
 static ml_code write_out(worker *w)
 {
-    for (size_t done = 0; done < w->out.size;) {
-        ssize_t size = write(ML_WORKER_SOCKET, w->out.data + done, w->out.size - done);
-        if (size < 0 && errno == EINTR) continue;
-        if (size < 0) return ML_END;
-        done += (size_t)size;
-    }
+    if (!ml_worker_tell(ml_buf_view(&w->out))) return ML_END;
     if (w->out.capacity > OUT_HIGH) ml_buf_free(&w->out);
     ml_buf_clear(&w->out);
     return ML_OK;
@@ -406,20 +239,24 @@ static void follow_daemon(void)
     signal(SIGTERM, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file over its limit is an error like a full disk */
 }
 
 static ml_code map_page(worker *w, ml_error *why)
 {
-    w->page = mmap(NULL, sizeof *w->page, PROT_READ | PROT_WRITE, MAP_SHARED, ML_WORKER_PAGE, 0);
-    if (w->page != MAP_FAILED) return ML_OK;
-    w->page = NULL;
-    return ml_error_set(why, ML_BAD_REQUEST, "a worker is started by `moonlog serve` alone");
+    ml_worker_page *page =
+        mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE, MAP_SHARED, ML_WORKER_PAGE, 0);
+    if (page == MAP_FAILED)
+        return ml_error_set(why, ML_BAD_REQUEST, "a worker is started by `moonlog serve` alone");
+    w->world.page = page;
+    return ML_OK;
 }
 
-/* Without a directory for them there are no snapshots: folds take longer, and that is all. */
-static const char *make_snapshots(const char *dir, char path[4096])
+/* The directory that the role may write to; without one it has to do without. */
+static const char *make_writable(const ml_worker_role *role, const char *dir, char path[4096])
 {
-    int size = snprintf(path, 4096, "%s/" ML_WORKER_SNAPSHOTS, dir);
+    if (role->writes == NULL) return NULL;
+    int size = snprintf(path, 4096, "%s/%s", dir, role->writes);
     if (size >= 4096 || (mkdir(path, 0750) != 0 && errno != EEXIST)) return NULL;
     return path;
 }
@@ -429,16 +266,20 @@ static ml_code begin(worker *w, const char *dir, char path[4096], ml_error *why)
     ml_options options = {.read_only = true, .must_exist = true, .no_threads = true};
     ml_code code = map_page(w, why);
     if (code) return code;
-    code = ml_open(&w->store, dir, &options);
-    if (code) return ml_error_retell(why, code, ml_why(w->store));
-    w->snapshots = make_snapshots(dir, path);
-    w->walls = ml_jail_enter(dir, w->snapshots);
-    if (!(w->walls & 1U << ML_JAIL_FILES))
-        w->snapshots = NULL; /* nothing can be opened for writing then */
-    ml_engine_options about = {.snapshots = w->snapshots};
-    code = ml_engine_new(w->store, &about, &w->engine, why);
-    if (!code) ml_engine_watch(w->engine, &w->page->doing);
-    return code;
+    w->own = calloc(1, w->role->size);
+    if (w->own == NULL) return ml_error_memory(why, "a worker");
+    code = ml_open(&w->world.store, dir, &options);
+    if (code) return ml_error_retell(why, code, ml_why(w->world.store));
+    ml_jail jail = {.dir = dir,
+                    .writable = make_writable(w->role, dir, path),
+                    .file_bytes = w->role->file_bytes,
+                    .shares = w->role->shares};
+    w->walls = ml_jail_enter(&jail);
+    bool may_write = jail.shares || w->walls & 1U << ML_JAIL_FILES; /* jail.h */
+    w->world.dir = dir;
+    w->world.rehearse = w->role->rehearse;
+    w->world.writable = may_write ? jail.writable : NULL;
+    return w->role->begin(w->own, &w->world, why);
 }
 
 static void pack_ready(worker *w)
@@ -452,17 +293,30 @@ static void pack_ready(worker *w)
 
 static void end(worker *w)
 {
-    ml_engine_free(w->engine);
-    ML_IGNORE(ml_close(w->store)); /* it was only read */
-    ml_buf *bufs[] = {&w->in, &w->out, &w->answer, &w->units};
+    if (w->own != NULL) w->role->end(w->own);
+    free(w->own);
+    ML_IGNORE(ml_close(w->world.store)); /* it was only read */
+    ml_buf *bufs[] = {&w->in, &w->out, &w->answer};
     for (size_t n = 0; n < sizeof bufs / sizeof *bufs; n++)
         ml_buf_free(bufs[n]);
-    if (w->page != NULL) munmap(w->page, sizeof *w->page);
+    if (w->world.page != NULL) munmap(w->world.page, sizeof *w->world.page);
 }
 
-ml_code ml_worker_run(const char *dir, ml_error *why)
+/* Works unasked until there is a request, or nothing to do but wait for one. */
+static ml_code step(worker *w)
 {
-    worker w = {0};
+    struct pollfd socket = {.fd = ML_WORKER_SOCKET, .events = POLLIN};
+    for (;;) {
+        int wait_ms = w->role->step(w->own, &w->out);
+        ml_code code = w->out.failed ? ML_END : write_out(w);
+        if (code) return code;
+        if (poll(&socket, 1, wait_ms) > 0) return ML_OK;
+    }
+}
+
+ml_code ml_worker_run(const char *dir, const ml_worker_role *role, ml_error *why)
+{
+    worker w = {.role = role};
     char path[4096];
     follow_daemon();
     /* Nothing of the daemon's that was left open by mistake. */
@@ -471,7 +325,8 @@ ml_code ml_worker_run(const char *dir, ml_error *why)
     if (!code) pack_ready(&w);
     if (!code) code = write_out(&w);
     while (!code) {
-        code = read_in(&w, why);
+        if (role->step != NULL) code = step(&w);
+        if (!code) code = read_in(&w, why);
         if (!code) code = handle_all(&w, why);
     }
     end(&w);
