@@ -5,12 +5,14 @@
 
 #include "../base/crc32c.h"
 
-static ml_bytes name_of(const ml_command *c)
-{
-    return (ml_bytes){c->stream, c->stream_size};
-}
-
 /* ---- those with a command_id ------------------------------------------------------ */
+
+ml_bytes ml_commands_tag(const ml_command *c, char *space)
+{
+    memcpy(space, "$command:", 9);
+    memcpy(space + 9, c->command_id.data, c->command_id.size);
+    return (ml_bytes){space, 9 + c->command_id.size};
+}
 
 static ml_command **id_bucket(const ml_server *server, ml_bytes command_id)
 {
@@ -60,7 +62,7 @@ static void begin_deciding(ml_command *c)
 bool ml_commands_take_turn(ml_command *c)
 {
     ml_command *first = *stream_bucket(c);
-    while (first != NULL && !ml_bytes_equal(name_of(first), name_of(c)))
+    while (first != NULL && !ml_bytes_equal(ml_commands_stream(first), ml_commands_stream(c)))
         first = first->other;
     if (first == NULL) {
         begin_deciding(c);

@@ -16,7 +16,8 @@ enum {
     ML_COMMANDS_BUCKETS = 1024,
     ML_COMMANDS_BYTES_MAX = 128 << 20,         /* of the requests under way */
     ML_COMMANDS_ID_MAX = ML_TAG_BYTES_MAX - 9, /* behind "$command:" */
-    ML_COMMANDS_NAME_MAX = 200                 /* of an aggregate's name */
+    ML_COMMANDS_NAME_MAX = 200,                /* of an aggregate's name */
+    ML_COMMANDS_META_MAX = 64 << 10            /* goes into each event, whose data needs the room */
 };
 
 /* Who else waits for the same command. */
@@ -62,8 +63,16 @@ struct ml_commands {
     unsigned epoch; /* counts how often admitted events were given up */
 };
 
+static inline ml_bytes ml_commands_stream(const ml_command *c)
+{
+    return (ml_bytes){c->stream, c->stream_size};
+}
+
 ML_MUST_USE ml_code ml_commands_begin(ml_server *server, ml_error *why);
 void ml_commands_free(ml_server *server);
+
+/* The tag that events of those with a command_id carry, made in `space` of ML_TAG_BYTES_MAX. */
+ml_bytes ml_commands_tag(const ml_command *c, char *space);
 
 /* Those with a command_id, while they are under way. */
 ml_command *ml_commands_twin(const ml_server *server, ml_bytes command_id);
@@ -80,5 +89,17 @@ void ml_commands_pass_turn(ml_command *c);
 void ml_commands_wait(ml_command *c, uint64_t position, bool told);
 /* In a turn of the loop, after settling: those that have waited long enough go on. */
 void ml_commands_resume(ml_server *server);
+
+/* requests.c: reads a command, or with c->state the question for a state, and packs what its worker
+ * is asked. */
+ML_MUST_USE ml_code ml_requests_read(ml_command *c, const ml_params *params, ml_error *why);
+/* Each time that it is asked: how many events the stream has by now. A worker that was told of
+ * fewer looks into the log. */
+void ml_requests_stamp(ml_command *c);
+
+/* decisions.c: the write that a worker has decided, and c->count; views into `decided`, into
+ * `space` (of ML_TAG_BYTES_MAX) and the server's drafts. */
+ML_MUST_USE ml_code ml_decisions_read(ml_command *c, ml_bytes decided, char *space, ml_write *write,
+                                      ml_error *why);
 
 #endif

@@ -227,7 +227,8 @@ static bool is_crowding(const ml_conn *conn)
 
 static bool must_wait(const ml_conn *conn)
 {
-    return conn->held || conn->in_flight >= IN_FLIGHT_MAX || ml_conn_congested(conn);
+    bool full = ml_conn_room(conn) <= conn->promised; /* so it is if it is congested */
+    return conn->held || conn->in_flight >= IN_FLIGHT_MAX || full;
 }
 
 /* Handles whole messages from `data` until one has to wait; gives the bytes used. */
@@ -364,6 +365,7 @@ static void enter(ml_conn *conn, bool local)
     pause_reading(conn);
     conn->known = local || server->options->token == NULL;
     conn->maps = true;
+    conn->usual = USUAL_BYTES;
     conn->accepted = uv_now(&server->loop);
 }
 

@@ -3,25 +3,28 @@
  * A script that runs too long is stopped by its own sandbox (script/sandbox.h) with an error.
  * What that cannot stop, this does: a call that is still the same after its limit and GRACE_MS is
  * ended with its process. A busy machine is no reason, so the processor's time counts, and the
- * clock's only many times over. Where no script runs, a worker that does nothing at all for long is
- * stopped or stuck, and another takes its place; the requests go on there.
+ * clock's only many times over. A process that was stopped (SIGSTOP) gets no time at all, however
+ * idle the machine is: for it the clock counts, limit and GRACE_MS. Another takes its place, and
+ * the requests go on there; so they do where a worker without a script does nothing for long.
  */
-#include "crew.h"
+#include "process.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <time.h>
+#include <unistd.h>
 
-#include "rules.h"
-
-typedef enum doubt { FINE, OVERSTAYS, STUCK, ENDLESS } doubt;
+typedef enum doubt { FINE, OVERSTAYS, STOPPED, STUCK, ENDLESS } doubt;
 
 enum {
     LOOK_MS = 25,
-    GRACE_MS = 250,     /* after the limit: the sandbox's own stop comes first */
-    PATIENCE = 10,      /* times as long by the clock, where the processor was busy with others */
-    STUCK_MS = 5000,    /* without a script, an answer, or any use of the processor */
+    GRACE_MS = 250, /* after the limit: the sandbox's own stop comes first */
+    PATIENCE = 10,  /* times as long by the clock, where the processor was busy with others */
+    /* Without a script, an answer, or any use of the processor: stopped; or it only looks so. */
+    STOPPED_MS = ML_RULES_COMMAND_MS + GRACE_MS,
+    STUCK_MS = 5000,
     ENDLESS_MS = 600000 /* of work that is no script: the proof of a pack over all of history */
 };
 
@@ -45,6 +48,12 @@ static uint64_t cpu_of(const ml_process *process)
     if (clock_getcpuclockid(process->child.pid, &clock) != 0 || clock_gettime(clock, &time) != 0)
         return 0;
     return microseconds(&time);
+}
+
+void ml_crew_begin(ml_process *process)
+{
+    process->progress = process->seen_cpu = clock_now();
+    process->seen = process->progress_cpu = 0;
 }
 
 void ml_crew_progress(ml_process *process)
@@ -81,11 +90,31 @@ static ml_engine_doing read_page(const ml_process *process)
 
 static uint64_t limit_ms(const ml_process *process)
 {
-    bool command = strncmp(process->page->doing.handler, "command", 7) == 0;
-    return command ? ML_RULES_COMMAND_MS : ML_RULES_FOLD_MS;
+    return process->kind->limit_ms(process);
+}
+
+/* Is there something that it has to do? */
+static bool is_busy(const ml_process *process)
+{
+    if (process->state != ML_PROCESS_UP) return false;
+    return process->first != NULL ||
+           (process->kind->works != NULL && process->kind->works(process));
 }
 
 /* ---- looking ---------------------------------------------------------------------- */
+
+/* Has somebody sent it a SIGSTOP? "PID (name) T …" */
+static bool is_stopped(const ml_process *process)
+{
+    char path[32], text[128] = "";
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)process->child.pid);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) return false;
+    ssize_t size = read(file, text, sizeof text - 1);
+    close(file);
+    const char *name_end = size > 0 ? strrchr(text, ')') : NULL;
+    return name_end != NULL && strncmp(name_end, ") T", 3) == 0;
+}
 
 /* A script is being run since `began`. */
 static doubt look_at_script(ml_process *process, uint64_t began, uint64_t now)
@@ -98,6 +127,7 @@ static doubt look_at_script(ml_process *process, uint64_t began, uint64_t now)
         process->progress = now;
     }
     if (now < began + most) return FINE;
+    if (cpu - process->seen_cpu < most && is_stopped(process)) return STOPPED;
     bool worked = cpu - process->seen_cpu >= most;
     return worked || now > began + most * PATIENCE ? OVERSTAYS : FINE;
 }
@@ -109,8 +139,9 @@ static doubt look(ml_process *process, uint64_t now)
     process->seen = 0;
     uint64_t cpu = cpu_of(process);
     if (now > process->progress + (uint64_t)ENDLESS_MS * 1000) return ENDLESS;
-    if (cpu == process->progress_cpu && now > process->seen_cpu + (uint64_t)STUCK_MS * 1000)
-        return STUCK;
+    uint64_t idle = cpu == process->progress_cpu ? now - process->seen_cpu : 0;
+    if (idle > STUCK_MS * 1000) return STUCK;
+    if (idle > STOPPED_MS * 1000 && is_stopped(process)) return STOPPED;
     if (cpu != process->progress_cpu)
         process->seen_cpu = now; /* here: when it last used the processor */
     process->progress_cpu = cpu;
@@ -156,42 +187,45 @@ static void act(ml_process *process, doubt what)
         process->culprit = find_culprit(process);
         snprintf(process->verdict, sizeof process->verdict,
                  "the worker did not come to an end within %d s", ENDLESS_MS / 1000);
+    } else if (what == STOPPED) {
+        ml_say(process->server, "warning", "%s was stopped from outside: killed", process->name);
     } else {
-        ml_say(process->server, "warning", "worker %d has done nothing for %d s: killed",
-               process->number, STUCK_MS / 1000);
+        ml_say(process->server, "warning", "%s has done nothing for %d s: killed", process->name,
+               STUCK_MS / 1000);
     }
     ml_crew_kill(process);
 }
 
 static bool look_at(ml_process *process, uint64_t now)
 {
-    if (process->state != ML_PROCESS_UP || process->first == NULL) return false;
+    if (!is_busy(process)) {
+        process->progress = process->seen_cpu = now; /* what it does next begins now */
+        return false;
+    }
     doubt what = look(process, now);
     if (what != FINE) act(process, what);
     return true;
 }
 
-static void look_at_all(uv_timer_t *clock)
+static void look_at_all(uv_timer_t *timer)
 {
-    ml_server *server = clock->data;
-    ml_workers *all = server->workers;
+    ml_server *server = timer->data;
     uint64_t now = clock_now();
-    bool busy = look_at(&all->bench, now);
-    for (size_t n = 0; n < all->count; n++)
-        busy |= look_at(&all->each[n], now);
-    if (!busy) uv_timer_stop(clock);
+    bool busy = false;
+    for (ml_process *process = server->processes; process != NULL; process = process->next)
+        busy |= look_at(process, now);
+    if (!busy) uv_timer_stop(timer);
 }
 
 /* From idle to busy: the time before counts for nothing. */
 void ml_crew_watch(ml_server *server)
 {
-    ml_workers *all = server->workers;
-    if (uv_is_active((uv_handle_t *)&all->clock)) return;
+    if (uv_is_active((uv_handle_t *)&server->watching)) return;
     uint64_t now = clock_now();
-    all->bench.progress = all->bench.seen_cpu = now;
-    for (size_t n = 0; n < all->count; n++)
-        all->each[n].progress = all->each[n].seen_cpu = now;
-    uv_timer_start(&all->clock, look_at_all, LOOK_MS, LOOK_MS);
+    for (ml_process *process = server->processes; process != NULL; process = process->next)
+        process->progress = process->seen_cpu = now;
+    server->watching.data = server;
+    uv_timer_start(&server->watching, look_at_all, LOOK_MS, LOOK_MS);
 }
 
 /* ---- after its end ---------------------------------------------------------------- */
@@ -204,17 +238,6 @@ static bool crashed(const ml_process *process)
     return !process->killed && bad && process->page->doing.began != 0;
 }
 
-static void take_out(ml_process *process, ml_ask *ask)
-{
-    ml_ask **at = &process->first, *before = NULL;
-    for (; *at != ask; at = &(*at)->next)
-        before = *at;
-    *at = ask->next;
-    if (process->last == ask) process->last = before;
-    process->waiting--;
-    process->waiting_bytes -= ask->params.size;
-}
-
 void ml_crew_attribute(ml_process *process)
 {
     if (crashed(process)) {
@@ -223,23 +246,23 @@ void ml_crew_attribute(ml_process *process)
         judge(process, text);
     } else if (!process->killed && !process->server->draining) {
         ml_say(process->server, "warning",
-               "worker %d ended (status %d, signal %d): another takes its place", process->number,
+               "%s ended (status %d, signal %d): another takes its place", process->name,
                (int)process->exit_status, process->exit_signal);
     }
     if (process->verdict[0] == '\0') return;
     ml_say(process->server, "error", "%s", process->verdict);
-    ml_engine_doing told = read_page(process);
-    if (told.began != 0)
-        ml_rules_blame(process->server, (ml_bytes){told.unit, strlen(told.unit)},
-                       (ml_bytes){told.hash, strlen(told.hash)});
     ml_ask *culprit = process->culprit;
     char verdict[ML_SENTENCE_MAX];
     memcpy(verdict, process->verdict, sizeof verdict);
     process->verdict[0] = '\0';
     process->culprit = NULL;
-    if (culprit == NULL) return;
-    take_out(process, culprit);
-    culprit->asked(culprit, ML_SCRIPT_ERROR, (ml_bytes){0}, verdict);
+    if (culprit != NULL) {
+        ml_queue_take_out(process, culprit);
+        culprit->asked(culprit, ML_SCRIPT_ERROR, (ml_bytes){0}, verdict);
+    }
+    ml_engine_doing told = read_page(process);
+    if (told.began != 0 && process->kind->blame != NULL)
+        process->kind->blame(process, &told, verdict);
 }
 
 /* ---- status ----------------------------------------------------------------------- */
@@ -250,16 +273,10 @@ static void pack_entry(ml_buf *out, const char *name, uint64_t value)
     ml_pack_int(out, (int64_t)value);
 }
 
-static void pack_process(const ml_process *process, ml_buf *out)
+void ml_crew_pack_status(const ml_process *process, ml_buf *out)
 {
     static const char *const states[] = {"down", "up", "ending"};
-    bool bench = process->number == ML_WORKERS_BENCH, up = process->state == ML_PROCESS_UP;
-    ml_pack_map(out, 7);
-    ml_pack_text(out, "worker");
-    if (bench)
-        ml_pack_text(out, "checks");
-    else
-        ml_pack_int(out, process->number);
+    bool up = process->state == ML_PROCESS_UP;
     ml_pack_text(out, "pid");
     if (up)
         ml_pack_int(out, process->child.pid);
@@ -271,14 +288,4 @@ static void pack_process(const ml_process *process, ml_buf *out)
     pack_entry(out, "waiting", process->waiting);
     pack_entry(out, "restarts", process->restarts);
     pack_entry(out, "walls", process->walls);
-}
-
-void ml_workers_pack_status(const ml_server *server, ml_buf *out)
-{
-    const ml_workers *all = server->workers;
-    bool bench = all->bench.started > 0;
-    ml_pack_array(out, (uint32_t)all->count + bench);
-    for (size_t n = 0; n < all->count; n++)
-        pack_process(&all->each[n], out);
-    if (bench) pack_process(&all->bench, out);
 }

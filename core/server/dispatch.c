@@ -23,8 +23,8 @@ const ml_method ml_dispatch_methods[] = {
      "stream, events: [{type, data?, meta?, tags?, id?, schema?, occurred?}], expected?, condition?, durability?; or "
      "writes: [{stream, events, expected?}], condition?, durability?",
      "first, last, revisions: {stream: revision}, durability, duplicate?", "0.1",
-     "Appends atomically, over all writes. Answered when the events are as durable as asked (disk, os). A retry with "
-     "the same ids gets the first answer, with duplicate = true.",
+     "Appends atomically, over all writes. Streams that begin with $ are the system's, and FORBIDDEN. Answered when the "
+     "events are as durable as asked (disk, os). A retry with the same ids gets the first answer, with duplicate = true.",
      "{\"stream\":\"account-ada\",\"events\":[{\"type\":\"Deposited\",\"data\":{\"amount\":5}}],\"expected\":\"any\"}",
      NAMES("stream", "events", "expected", "writes", "condition", "durability"), ml_methods_append},
     {"read", "stream | category | query | nothing, from?, limit?, backward?, max_bytes?, system?, raw?, partial?",
@@ -84,15 +84,68 @@ const ml_method ml_dispatch_methods[] = {
      "source. With an error in it nothing changes, `active` is false and `diagnostics` say why.",
      RULES_EXAMPLE, NAMES("files", "full"),
      ml_methods_rules_load},
-    {"rules.list", "files?", "hash, position, time, units: [{unit, file, hash, status, kills}], files?", "0.1",
-     "The rules that are active; a unit that has killed its worker too often is `quarantined`.", "{}", NAMES("files"),
+    {"rules.list", "files?", "hash, position, time, units: [{unit, file, hash, status, kills, stops}], files?", "0.1",
+     "The rules that are active; a unit that has killed its worker too often, or had to be stopped too often in a row, is "
+     "`quarantined`.", "{}", NAMES("files"),
      ml_methods_rules_list},
-    {"rules.history", "limit?, files?", "activations: [{position, time, type, hash, units, files?}]", "0.1",
-     "What was active once, newest first.", "{\"limit\":3}", NAMES("limit", "files"), ml_methods_rules_history},
+    {"rules.history", "limit?, before?, files?", "activations: [{position, time, type, hash, units, files?}], next", "0.1",
+     "What was active once, newest first, up to `limit` (20) and some 4 MiB of it; `next` (nil at the end), given as "
+     "`before`, goes on.",
+     "{\"limit\":3}", NAMES("limit", "before", "files"), ml_methods_rules_history},
     {"rules.rollback", "unit?, to?", "as rules.check", "0.1",
      "Loads the version of a unit, or of the whole pack, that was active before the one of now; or the newest whose hash "
      "begins with `to`.",
      "{\"unit\":\"aggregate/account\"}", NAMES("unit", "to"), ml_methods_rules_rollback},
+    {"projection.get", "name, key, window?, after?, timeout_ms?, at?", "row, position, window?", "0.1",
+     "A row of a projection, nil if there is none; position is that of the last event it speaks of. `after`: waits until "
+     "that is at least this one (read your own writes), up to timeout_ms (5 s), else TIMEOUT. With windows: the latest, "
+     "or the one that the time `window` is in. `at`: as it was at this position; the log is folded up to there for it, so give it "
+     "time.",
+     "{\"name\":\"balances\",\"key\":\"account-ada\",\"after\":1}",
+     NAMES("name", "key", "window", "after", "timeout_ms", "at"), ml_methods_projection_get},
+    {"projection.scan", "name, prefix?, index?, from?, to?, limit?, backward?, after?, timeout_ms?, at?",
+     "rows: [{key, row, window?}], next, position", "0.1",
+     "Rows in the order of their keys, or with `index` (the path of a field) of its values, from `from` to `to`, both "
+     "inclusive. Give `next` back as `from` until it is nil. All rows of a page are those of one moment.",
+     "{\"name\":\"balances\",\"prefix\":\"account-\",\"limit\":10}",
+     NAMES("name", "prefix", "index", "from", "to", "limit", "backward", "after", "timeout_ms", "at"), ml_methods_projection_scan},
+    {"projection.list", "name?",
+     "projections: [{name, hash, state, position, lag: {events, seconds}, rate, eta, events, rows, bytes, digest, late, held, "
+     "error, generations: [{hash, folder, role, state, position, pid, incremental, error}]}], position", "0.1",
+     "How projections are doing. state: building, live, paused, stopped (at `error`) or failed (its view cannot be opened, "
+     "and is tried again). A generation's role: live (is asked), next (builds beside it), before (follows, for a rollback).",
+     "{}", NAMES("name"), ml_methods_projection_list},
+    {"projection.pause", "name, actor?", "as an entry of projection.list", "0.1",
+     "Its rows stay as they are until projection.resume, also when the daemon starts anew. An event in $projections, as "
+     "all that follows.",
+     "{\"name\":\"balances\"}", NAMES("name", "actor"), ml_methods_projection_pause},
+    {"projection.resume", "name, actor?", "as an entry of projection.list", "0.1", "Goes on after projection.pause.",
+     "{\"name\":\"balances\"}", NAMES("name", "actor"), ml_methods_projection_resume},
+    {"projection.rebuild", "name, actor?", "as an entry of projection.list", "0.1",
+     "Builds the version of now once more, from the beginning, beside the live one, and then instead of it.",
+     "{\"name\":\"balances\"}", NAMES("name", "actor"), ml_methods_projection_rebuild},
+    {"projection.rollback", "name, actor?", "as an entry of projection.list", "0.1",
+     "The version before is live again, at once and as far as the one of now; that one is not live any more until other rules "
+     "are loaded, or this is called again. While a version builds, it is given up instead.",
+     "{\"name\":\"balances\"}", NAMES("name", "actor"), ml_methods_projection_rollback},
+    {"projection.skip", "name, reason, position?, actor?", "as an entry of projection.list", "0.1",
+     "Passes over the event that it has stopped at, or that a key is held for (then position says which), in this version "
+     "and for ever: also when it is built again.",
+     "{\"name\":\"balances\",\"reason\":\"a test order\"}", NAMES("name", "reason", "position", "actor"),
+     ml_methods_projection_skip},
+    {"projection.retry", "name, actor?", "as an entry of projection.list", "0.1",
+     "Tries again what it has stopped at, and what keys are held for.",
+     "{\"name\":\"balances\"}", NAMES("name", "actor"), ml_methods_projection_retry},
+    {"whatif", "files, unit?, from?, limit?",
+     "differences: [{unit, kind, key, window?, before, after, first: {position, revision, type, stream}, command?, where?, "
+     "before_fault?, after_fault?}], units: [{unit, status, events, rows, differing, transient, earlier, commands, refused, "
+     "allowed, others, unseen}], position; or diagnostics", "0.1",
+     "What would be different today if these rules had been active from the first event on. Replays history through them and "
+     "the active ones and writes nothing. kind: row (of a projection), state (of an aggregate), command (recorded, and decided "
+     "otherwise), fault (one of them raises). Pushes whatif.progress; two at once.",
+     RULES_EXAMPLE, NAMES("files", "unit", "from", "limit"), ml_methods_whatif},
+    {"whatif.stop", "", "ended", "0.1", "Ends what this connection has asked of whatif.", "{}", NAMES(NULL),
+     ml_methods_whatif_stop},
     {"status", "", "everything a dashboard needs", "0.1", "What the daemon and its store are doing.", "{}",
      NAMES("verbose"), ml_methods_status},
     {"api", "", "methods, pushes, errors, limits", "0.1", "This document, as data.", "{}", NAMES("verbose"), ml_methods_api},
@@ -123,6 +176,8 @@ const ml_pushed ml_dispatch_pushes[] = {
      "[2,\"signal\",[{\"subscription\":2,\"subject\":\"ui.alert\",\"data\":{\"order\":7}}]]"},
     {"gap", "subscription, missed", "So many signals were lost since the last gap; told before the next signal.",
      "[2,\"gap\",[{\"subscription\":2,\"missed\":3}]]"},
+    {"whatif.progress", "unit, position, head", "How far a whatif of this connection is, with the unit that it looks at.",
+     "[2,\"whatif.progress\",[{\"unit\":\"projection/balances\",\"position\":40000,\"head\":100000}]]"},
     {.name = NULL},
 };
 

@@ -33,6 +33,8 @@ enum {
     FRAME_MS = 10000,             /* a message that has begun must be whole by then */
     IN_FLIGHT_MAX = 1024,         /* requests that wait for the disk, or for a worker */
     OUT_HIGH = 1 << 20,           /* output waiting: no more requests are read, nothing pushed */
+    OUT_ANSWERS_MAX = 16 << 20,   /* where it was not foreseen: a state that is larger is refused */
+    USUAL_BYTES = 64 << 10,       /* of a worker's answer to a client that has had none yet */
     BEGUN_BYTES = 4096,           /* the first of an unfinished message that are kept aside */
     READ_BYTES = 256 << 10,       /* read at once, into a buffer that all connections share */
     SUBSCRIPTIONS_MAX = 64,       /* listeners included */
@@ -87,7 +89,11 @@ struct ml_conn {
     bool awaited;               /* counted among those that have not said hello */
     ml_source *source;          /* TCP: where it is counted */
     unsigned refs;              /* requests in flight, the write under way, both lists above */
-    unsigned in_flight;         /* requests that are answered later */
+    unsigned in_flight;         /* requests that are answered later, */
+    size_t promised;            /* and about the bytes of those answers that workers make, */
+    size_t usual;               /* which are as many as this where nobody can know */
+    size_t answer;              /* place behind the head of the one being packed; 0: none is */
+    size_t travelling;          /* bytes of events that come back from workers, to be pushed */
     uint64_t began;             /* when the first byte of an unfinished message came; 0 = none */
     uint64_t accepted;
     ml_buf in;                  /* bytes of messages not handled yet */
@@ -176,6 +182,9 @@ struct ml_server {
     ml_bytes terms[ML_QUERY_TERMS_MAX];
     struct ml_subjects *subjects;
     ml_workers *workers;
+    struct ml_process *processes; /* all of them, and */
+    uv_timer_t watching;          /* runs while they have something to do */
+    struct ml_projections *projections;
     struct ml_rules *rules;
     struct ml_commands *commands;
     bool ready;               /* has said so */
@@ -249,6 +258,17 @@ ml_ended ml_methods_rules_load(ml_call *call, const ml_params *params);
 ml_ended ml_methods_rules_list(ml_call *call, const ml_params *params);
 ml_ended ml_methods_rules_history(ml_call *call, const ml_params *params);
 ml_ended ml_methods_rules_rollback(ml_call *call, const ml_params *params);
+ml_ended ml_methods_projection_get(ml_call *call, const ml_params *params);
+ml_ended ml_methods_projection_scan(ml_call *call, const ml_params *params);
+ml_ended ml_methods_projection_list(ml_call *call, const ml_params *params);
+ml_ended ml_methods_projection_pause(ml_call *call, const ml_params *params);
+ml_ended ml_methods_projection_resume(ml_call *call, const ml_params *params);
+ml_ended ml_methods_projection_rebuild(ml_call *call, const ml_params *params);
+ml_ended ml_methods_projection_rollback(ml_call *call, const ml_params *params);
+ml_ended ml_methods_projection_skip(ml_call *call, const ml_params *params);
+ml_ended ml_methods_projection_retry(ml_call *call, const ml_params *params);
+ml_ended ml_methods_whatif(ml_call *call, const ml_params *params);
+ml_ended ml_methods_whatif_stop(ml_call *call, const ml_params *params);
 
 /* selection.c: stream, category, query of read and subscribe. The query's items are borrowed
  * until the next call. */

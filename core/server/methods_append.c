@@ -80,6 +80,16 @@ static ml_code read_expected(const ml_params *params, int64_t *expected, ml_erro
     return ML_OK;
 }
 
+/* What begins with '$' says what the daemon has done, and which rules are active. */
+static ml_code check_stream(ml_bytes stream, ml_error *why)
+{
+    if (stream.size == 0 || *(const char *)stream.data != '$') return ML_OK;
+    return ml_error_set(why, ML_FORBIDDEN,
+                        "the stream %.*s is the system's, as all that begin with $; append to one "
+                        "of another name",
+                        ML_SHOW(ml_params_shown(stream)));
+}
+
 /* stream, events, expected: of the request itself, or of one of its writes. */
 static ml_code read_write(reading *r, const ml_params *params)
 {
@@ -88,6 +98,7 @@ static ml_code read_write(reading *r, const ml_params *params)
     uint32_t count;
     *write = (ml_write){.events = r->server->drafts + r->events};
     ml_code code = ml_params_str(params, "stream", &write->stream, r->why);
+    if (!code) code = check_stream(write->stream, r->why);
     if (!code) code = read_expected(params, &write->expected, r->why);
     if (!code) code = ml_params_list(params, "events", &rest, &count, r->why);
     if (code) return code;

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "later.h"
+#include "projections.h"
 #include "translate.h"
 
 enum { PROTOCOL = 1 };
@@ -299,7 +300,7 @@ static ml_ended send_round(ml_call *call, const ml_selection *selection, bool pa
         end_trip(trip);
         return ML_REFUSED;
     }
-    trip->later = ml_later_begin(call);
+    trip->later = ml_later_begin(call, trip->ask.params.size);
     return ML_ANSWERED;
 }
 
@@ -402,7 +403,7 @@ ml_ended ml_methods_status(ml_call *call, const ml_params *params)
     if (code) return ml_dispatch_refuse_store(call, code);
     ml_buf *out = ml_dispatch_answer(call->conn, call->msgid);
     bool damage = server->damage[0] != '\0';
-    ml_pack_map(out, damage ? 24 : 23);
+    ml_pack_map(out, damage ? 25 : 24);
     ml_pack_text(out, "version");
     ml_pack_text(out, ML_VERSION);
     ml_pack_text(out, "directory");
@@ -437,6 +438,8 @@ ml_ended ml_methods_status(ml_call *call, const ml_params *params)
     ml_rules_pack_status(server, out);
     ml_pack_text(out, "workers");
     ml_workers_pack_status(server, out);
+    ml_pack_text(out, "projections");
+    ml_listings_pack_status(server, out);
     return ML_ANSWERED;
 }
 

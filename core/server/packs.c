@@ -132,17 +132,19 @@ bool ml_packs_upcasts(const ml_pack *pack, const ml_event *event)
     return false;
 }
 
+ml_pack_unit *ml_packs_version(const ml_pack *pack, ml_bytes unit, ml_bytes hash)
+{
+    ml_pack_unit *found = ml_packs_unit(pack, unit);
+    return found != NULL && ml_bytes_equal(found->hash, hash) ? found : NULL;
+}
+
 void ml_packs_inherit(ml_pack *pack, const ml_pack *from)
 {
     for (size_t n = 0; n < pack->unit_count; n++) {
-        const ml_pack_unit *old = ml_packs_unit(from, pack->units[n].unit);
-        if (old != NULL && ml_bytes_equal(old->hash, pack->units[n].hash))
-            pack->units[n].kills = old->kills;
+        ml_pack_unit *unit = &pack->units[n];
+        const ml_pack_unit *old = ml_packs_version(from, unit->unit, unit->hash);
+        if (old == NULL) continue;
+        unit->kills = old->kills;
+        unit->stops = old->stops;
     }
-}
-
-unsigned ml_packs_blame(ml_pack *pack, ml_bytes unit, ml_bytes hash)
-{
-    ml_pack_unit *found = ml_packs_unit(pack, unit);
-    return found != NULL && ml_bytes_equal(found->hash, hash) ? ++found->kills : 0;
 }

@@ -13,13 +13,15 @@
 #define ML_SERVER_PACKS_H
 
 #include "../base/buf.h"
+#include "../base/pack.h"
 #include "../rules/doing.h"
 
 #define ML_PACKS_STREAM ML_STR("$rules")
 
 typedef struct ml_pack_unit {
     ml_bytes unit, file, hash;
-    unsigned kills; /* workers that it has killed */
+    unsigned kills; /* workers that it has killed, */
+    unsigned stops; /* and calls that overstayed and were stopped, since the last that did not */
 } ml_pack_unit;
 
 typedef struct ml_pack_chain {
@@ -54,13 +56,21 @@ bool ml_packs_agrees(const ml_pack *pack, ml_bytes report);
 /* Does it translate this event? */
 bool ml_packs_upcasts(const ml_pack *pack, const ml_event *event);
 
-/* Takes over the kills of those units that are the same in both. */
+/* Takes over the kills and stops of those units that are the same in both. */
 void ml_packs_inherit(ml_pack *pack, const ml_pack *from);
-/* A unit of that hash has killed a worker; gives how often it has. */
-unsigned ml_packs_blame(ml_pack *pack, ml_bytes unit, ml_bytes hash);
+
+/* The unit, if it has that hash; or NULL. */
+ml_pack_unit *ml_packs_version(const ml_pack *pack, ml_bytes unit, ml_bytes hash);
 
 /* Of a MessagePack map: the value of a name, empty if it has none; the same if it is a str. */
 ml_bytes ml_packs_find(ml_bytes map, const char *name);
 ml_bytes ml_packs_text(ml_bytes map, const char *name);
+
+/* An entry of such a map. */
+static inline void ml_packs_pack(ml_buf *out, const char *name, ml_bytes text)
+{
+    ml_pack_text(out, name);
+    ml_pack_str(out, text);
+}
 
 #endif

@@ -14,7 +14,8 @@ typedef struct round_trip {
     ml_ask ask;
     ml_subscription *of; /* NULL: it has ended */
     ml_server *server;
-    uint32_t count;      /* as stored */
+    uint32_t count;      /* as stored, */
+    size_t bytes;        /* and how many of them */
     uint64_t before, after; /* where the cursor was, and is */
     char error[ML_SENTENCE_MAX]; /* why the event behind them cannot be read; else "" */
 } round_trip;
@@ -34,6 +35,22 @@ struct ml_subscription {
     uint64_t looked_at;     /* log position when it was last served to the head */
 };
 
+/* It is back, or nobody waits for it any more. */
+static void end_trip(ml_subscription *of)
+{
+    of->link.conn->travelling -= of->trip->bytes;
+    of->trip->of = NULL;
+    of->trip = NULL;
+}
+
+/* What may be added to the output of its connection, less what is about to be. */
+static size_t room_of(const ml_subscription *of)
+{
+    const ml_conn *conn = of->link.conn;
+    size_t room = ml_conn_room(conn);
+    return room > conn->travelling ? room - conn->travelling : 0;
+}
+
 static void free_subscription(ml_subscription *of)
 {
     ml_server *server = of->link.conn->server;
@@ -41,8 +58,8 @@ static void free_subscription(ml_subscription *of)
     else server->subscriptions = of->next;
     if (of->next != NULL) of->next->prev = of->prev;
     if (server->next_served == of) server->next_served = of->next;
+    if (of->trip != NULL) end_trip(of);
     ml_follow_end(&of->link, &of->link.conn->subscriptions);
-    if (of->trip != NULL) of->trip->of = NULL;
     ml_cursor_free(of->cursor);
     free(of);
 }
@@ -202,7 +219,7 @@ static void came_back(ml_ask *ask, ml_code code, ml_bytes result, const char *se
     char error[ML_SENTENCE_MAX + 64];
     if (!code && !ml_translate_read(result, &count, &events)) code = ML_INTERNAL, sentence = "a worker gave no events back";
     if (of != NULL) {
-        of->trip = NULL;
+        end_trip(of);
         look_again(of);
         snprintf(error, sizeof error, "%s: %s", ml_error_name(code), sentence);
         if (code) tell_failure(of, error);
@@ -238,6 +255,8 @@ static void send_round(ml_subscription *of, ml_event *event, size_t share)
     if (!code) {
         trip->of = of;
         of->trip = trip;
+        trip->bytes = trip->ask.params.size;
+        of->link.conn->travelling += trip->bytes;
         return;
     }
     snprintf(error, sizeof error, "%s: %s", ml_error_name(code), why.sentence);
@@ -258,7 +277,7 @@ static bool serve(ml_subscription *of, uint64_t head)
     uint32_t count = 0;
     size_t share = PUSH_EVENTS;
     if (of->bounded && of->credit < share) share = (size_t)of->credit;
-    size_t before = conn->out.size, begin = 0, room = ml_conn_room(conn);
+    size_t before = conn->out.size, begin = 0, room = room_of(of);
     if (of->failed || room == 0) return false;
     if (room > PUSH_BYTES) room = PUSH_BYTES;
     ml_code code = ML_OK;
@@ -307,7 +326,7 @@ static size_t serve_one(ml_subscription *of, uint64_t head)
     ml_conn *conn = of->link.conn;
     size_t before = conn->out.size;
     bool again = serve(of, head);
-    if (!ml_conn_congested(conn)) {
+    if (room_of(of) > 0) {
         conn->server->more = conn->server->more || again;
         if (!again) of->looked_at = head;
     }

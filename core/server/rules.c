@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "loads.h"
+#include "projections.h"
 #include "workers.h"
 
 enum { HISTORY_MAX = 1000 }; /* activations that are looked back at */
@@ -74,14 +76,14 @@ void ml_rules_compare(ml_server *server, ml_bytes report)
                "the event at position %" PRIu64 " in $rules does not say what its files hold: they "
                "are loaded anew",
                active->position);
-        ml_rules_load_given(server, active->files);
+        ml_loads_given(server, active->files);
         return;
     }
     ml_say(server, "error",
            "the rules activated at position %" PRIu64 " have errors by now: load others, or roll "
            "them back",
            active->position);
-    ml_rules_say(server, report);
+    ml_loads_say(server, report);
 }
 
 void ml_rules_take_over(ml_server *server, ml_pack *pack)
@@ -91,6 +93,7 @@ void ml_rules_take_over(ml_server *server, ml_pack *pack)
     *pack = (ml_pack){0};
     ml_packs_inherit(&server->rules->active, &old);
     ml_packs_free(&old);
+    ml_projections_follow(server);
 }
 
 static bool take_newest(void *context, ml_pack *pack)
@@ -113,7 +116,7 @@ ml_code ml_rules_begin(ml_server *server, ml_error *why)
     /* The daemon of a command starts workers if that command needs them. */
     if (!ml_packs_none(ml_rules_active(server)) && server->options->client < 0)
         ml_workers_start(server);
-    if (server->options->rules.size > 0) ml_rules_load_given(server, server->options->rules);
+    if (server->options->rules.size > 0) ml_loads_given(server, server->options->rules);
     return ML_OK;
 }
 
@@ -133,10 +136,23 @@ void ml_rules_free(ml_server *server)
 
 /* ---- who may be asked ------------------------------------------------------------- */
 
-static bool is_quarantined(const ml_pack_unit *unit)
+bool ml_rules_quarantined(const ml_pack_unit *unit)
 {
-    return unit->kills >= ML_WORKERS_KILLS;
+    return unit->kills >= ML_WORKERS_KILLS || unit->stops >= ML_WORKERS_STOPS;
 }
+
+static ml_code refuse_quarantined(const ml_pack_unit *unit, ml_error *why)
+{
+    bool killed = unit->kills >= ML_WORKERS_KILLS;
+    const char *what = killed ? "has killed its worker 5 times"
+                              : "ran for too long 10 times in a row, and had to be stopped";
+    return ml_error_set(
+        why, ML_SCRIPT_ERROR,
+        "%.*s is quarantined: this version of it (%.*s) %s; correct %.*s and load it",
+        ML_SHOW(unit->unit), ML_SHOW(unit->hash), what, ML_SHOW(unit->file));
+}
+
+_Static_assert(ML_WORKERS_KILLS == 5 && ML_WORKERS_STOPS == 10, "the sentence above says so");
 
 ml_code ml_rules_check_unit(const ml_server *server, ml_bytes name, ml_error *why)
 {
@@ -145,23 +161,40 @@ ml_code ml_rules_check_unit(const ml_server *server, ml_bytes name, ml_error *wh
         return ml_error_set(why, ML_NOT_FOUND,
                             "no rules are active; load some with `moonlog rules load DIR`");
     const ml_pack_unit *unit = ml_packs_unit(active, name);
-    if (unit == NULL || !is_quarantined(unit))
+    if (unit == NULL || !ml_rules_quarantined(unit))
         return ML_OK; /* an unknown one is refused with its nearest name */
-    return ml_error_set(why, ML_SCRIPT_ERROR,
-                        "%.*s is quarantined: this version of it (%.*s) has killed its worker %u "
-                        "times; correct %.*s and "
-                        "load it",
-                        ML_SHOW(name), ML_SHOW(unit->hash), unit->kills, ML_SHOW(unit->file));
+    return refuse_quarantined(unit, why);
 }
 
-void ml_rules_blame(ml_server *server, ml_bytes unit, ml_bytes hash)
+/* It has just come to that. */
+static void quarantine(ml_server *server, const ml_pack_unit *unit)
 {
-    unsigned kills = ml_packs_blame(&server->rules->active, unit, hash);
-    if (kills == ML_WORKERS_KILLS)
-        ml_say(
-            server, "error",
-            "%.*s (%.*s) has killed %u workers: quarantined until another version of it is loaded",
-            ML_SHOW(unit), ML_SHOW(hash), kills);
+    ml_error why;
+    ML_IGNORE(refuse_quarantined(unit, &why));
+    ml_say(server, "error", "%s", why.sentence);
+    ml_workers_quarantine(server, unit->unit, why.sentence);
+}
+
+void ml_rules_blame(ml_server *server, ml_bytes name, ml_bytes hash)
+{
+    ml_pack_unit *unit = ml_packs_version(&server->rules->active, name, hash);
+    if (unit == NULL) return;
+    unit->kills++;
+    if (unit->kills == ML_WORKERS_KILLS) quarantine(server, unit);
+}
+
+void ml_rules_stopped(ml_server *server, ml_bytes name, ml_bytes hash)
+{
+    ml_pack_unit *unit = ml_packs_version(&server->rules->active, name, hash);
+    if (unit == NULL) return;
+    unit->stops++;
+    if (unit->stops == ML_WORKERS_STOPS) quarantine(server, unit);
+}
+
+void ml_rules_in_time(ml_server *server, ml_bytes name)
+{
+    ml_pack_unit *unit = ml_packs_unit(&server->rules->active, name);
+    if (unit != NULL && !ml_rules_quarantined(unit)) unit->stops = 0;
 }
 
 bool ml_rules_is_good(ml_bytes report)
@@ -176,7 +209,7 @@ void ml_rules_pack_status(const ml_server *server, ml_buf *out)
     const ml_pack *active = ml_rules_active(server);
     size_t quarantined = 0;
     for (size_t n = 0; n < active->unit_count; n++)
-        quarantined += is_quarantined(&active->units[n]);
+        quarantined += ml_rules_quarantined(&active->units[n]);
     ml_pack_map(out, 4);
     ml_pack_text(out, "hash");
     if (ml_packs_none(active))

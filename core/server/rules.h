@@ -14,7 +14,7 @@
 #include "inside.h"
 #include "packs.h"
 
-typedef struct ml_load ml_load; /* methods_rules.c */
+typedef struct ml_load ml_load; /* loads.c */
 
 struct ml_rules {
     ml_pack active;
@@ -39,20 +39,18 @@ bool ml_rules_loading(const ml_server *server);
 void ml_rules_compare(ml_server *server, ml_bytes report);
 /* May the unit be asked? NOT_FOUND without any rules; SCRIPT_ERROR if it is quarantined. */
 ML_MUST_USE ml_code ml_rules_check_unit(const ml_server *server, ml_bytes unit, ml_error *why);
-/* A unit has killed a worker. */
+/* A unit has killed a worker; a call of it overstayed and was stopped; one came to an end in time,
+ * good or bad. */
 void ml_rules_blame(ml_server *server, ml_bytes unit, ml_bytes hash);
+void ml_rules_stopped(ml_server *server, ml_bytes unit, ml_bytes hash);
+void ml_rules_in_time(ml_server *server, ml_bytes unit);
+bool ml_rules_quarantined(const ml_pack_unit *unit);
 
 /* The pack is active from here on; it is taken over. */
 void ml_rules_take_over(ml_server *server, ml_pack *pack);
 /* Goes through what was active once, newest first, until `each` returns false. */
 ML_MUST_USE ml_code ml_rules_each(ml_server *server, bool (*each)(void *context, ml_pack *pack),
                                   void *context, ml_error *why);
-/* methods_rules.c: loads the pack that the daemon was started with. */
-void ml_rules_load_given(ml_server *server, ml_bytes files);
-
-/* methods_rules.c: says a report's diagnostics in the daemon's messages. */
-void ml_rules_say(const ml_server *server, ml_bytes report);
-
 /* Does a report of staging say that all is well? */
 bool ml_rules_is_good(ml_bytes report);
 /* For `status`: a map. */

@@ -17,6 +17,8 @@
 #include "../store/store.h"
 #include "commands.h"
 #include "inside.h"
+#include "projections.h"
+#include "whatifs.h"
 #include "rules.h"
 #include "workers.h"
 
@@ -68,11 +70,12 @@ static void turn(uv_prepare_t *prepare)
     ml_conn_resume_paused(server);
     server->more = server->more || server->handled; /* what came too late to be written now */
     if (server->subscriptions != NULL) ml_push_serve(server);
-    ml_workers_flush(server);
+    ml_projections_turn(server);
+    ml_process_flush_all(server);
     ml_conn_flush_dirty(server);
     if (!server->ready && ml_rules_ready(server)) say_ready(server);
     if (server->options->client >= 0 && !server->draining) check_command(server);
-    if (server->draining && !server->stopped && drained(server)) stop(server);
+    if (server->draining && !server->stopped && drained(server) && ml_projections_ended(server)) stop(server);
     if (server->stopped) return;
     if (server->more || ml_store_get_work(server->store) == ML_STORE_STAGED) uv_idle_start(&server->busy, keep_turning);
     else uv_idle_stop(&server->busy);
@@ -86,10 +89,9 @@ static void each_second(uv_timer_t *timer)
     ml_access_each_second(server);
     ml_conn_accept_again(server);
     ml_push_checkpoints(server);
-    /* Idle for a second: the watermark goes to the disk, too. A group that takes longer than that
-     * is not waited for: others are to be served meanwhile. */
-    bool idle = server->appended == server->idle_since && ml_store_get_work(server->store) == ML_STORE_DONE;
-    if (idle) ML_IGNORE(ml_flush(server->store, ML_DISK)); /* who appends next is told */
+    ml_projections_each_second(server);
+    /* Idle for a second: the watermark goes to the disk, too. The loop does not wait for it. */
+    if (server->appended == server->idle_since) ML_IGNORE(ml_store_rest(server->store));
     server->idle_since = server->appended;
     if (server->draining && !server->stopped) stop(server);
 }
@@ -107,7 +109,7 @@ static void stop(ml_server *server)
     server->stopped = true;
     /* What the flusher still has is answered now: it may not wake a loop that is gone. */
     if (server->store != NULL) ML_IGNORE(ml_settle(server->store, true));
-    ml_workers_stop(server);
+    ml_process_stop_all(server);
     ml_commands_resume(server);
     ml_conn_flush_dirty(server);
     while (server->conns != NULL) ml_conn_close(server->conns);
@@ -126,6 +128,9 @@ static void drain(ml_server *server)
     uv_close((uv_handle_t *)&server->unix_socket, NULL);
     for (size_t n = 0; n < server->tcp_count; n++) uv_close((uv_handle_t *)&server->tcp[n], NULL);
     uv_timer_start(&server->clock, each_second, DRAIN_MS, 0);
+    ml_workers_drain(server);
+    ml_projections_drain(server);
+    ml_whatifs_end(server, NULL, ML_SHUTTING_DOWN, "the daemon is stopping; ask when it is back");
 }
 
 static void on_stop(uv_signal_t *handle, int number)
@@ -253,6 +258,7 @@ static void begin_handles(ml_server *server)
     uv_prepare_init(&server->loop, &server->turn);
     uv_idle_init(&server->loop, &server->busy);
     uv_timer_init(&server->loop, &server->clock);
+    uv_timer_init(&server->loop, &server->watching);
     uv_signal_init(&server->loop, &server->term);
     uv_signal_init(&server->loop, &server->interrupt);
     uv_signal_init(&server->loop, &server->hangup);
@@ -341,6 +347,8 @@ static ml_code open_store(ml_server *server, ml_error *why)
 static void free_server(ml_server *server)
 {
     ml_signals_free(server);
+    ml_process_free_all(server);
+    ml_projections_free(server);
     ml_workers_free(server);
     ml_commands_free(server);
     ml_rules_free(server);
@@ -390,6 +398,7 @@ ml_code ml_server_run(const ml_server_options *options, ml_error *why)
     if (!code) code = ml_workers_begin(server, why);
     if (!code) code = ml_commands_begin(server, why);
     if (!code) code = ml_rules_begin(server, why);
+    if (!code) code = ml_projections_begin(server, why);
     if (!code) code = begin_clients(server, why);
     server->started = uv_now(&server->loop);
     if (code) stop(server);

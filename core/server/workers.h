@@ -7,7 +7,8 @@
  * Workers answer in the order they were asked. What was asked of one that died is asked of the
  * next one, in the same order, unless it was what killed it: a script that runs too long, or
  * crashes its worker, is named by the page, and that request alone fails. After
- * ML_WORKERS_KILLS of them the unit is not asked any more (packs.h).
+ * ML_WORKERS_KILLS of them the unit is not asked any more (rules.h), nor after ML_WORKERS_STOPS
+ * calls in a row that its own sandbox had to stop.
  *
  * Nothing is lost with a worker: it holds nothing that is not in the log.
  *
@@ -18,39 +19,21 @@
 #ifndef ML_SERVER_WORKERS_H
 #define ML_SERVER_WORKERS_H
 
-#include "inside.h"
+#include "process.h"
 
 enum {
     ML_WORKERS_MAX = 64,
     ML_WORKERS_BENCH = -1,             /* the one beside, which only checks packs */
-    ML_WORKERS_QUEUE_MAX = 4096,       /* requests waiting for one worker … */
-    ML_WORKERS_QUEUE_BYTES = 64 << 20, /* … and their bytes */
     ML_WORKERS_KILLS = 5,
-    ML_WORKERS_ATTEMPTS = 8 /* for a request that was in the queue of workers that died */
-};
-
-typedef struct ml_ask ml_ask;
-
-/* How it ended. `result` is what the worker packed, borrowed for the call; with an error, what
- * there is to know besides, or empty. May ask again. */
-typedef void ml_asked(ml_ask *ask, ml_code code, ml_bytes result, const char *sentence);
-
-/* A request to a worker; belongs to whoever asks, who keeps it until it is answered. */
-struct ml_ask {
-    ml_ask *next;
-    const char *method;
-    ml_buf params;  /* the arguments, packed one after another */
-    uint32_t count; /* how many */
-    ml_asked *asked;
-    /* of workers.c */
-    uint32_t msgid;
-    unsigned attempts;
+    ML_WORKERS_STOPS = 10 /* in a row: at 250 ms each they take as long as the kills do */
 };
 
 ML_MUST_USE ml_code ml_workers_begin(ml_server *server, ml_error *why);
 void ml_workers_free(ml_server *server);
-/* Kills all; whatever was asked is answered with SHUTTING_DOWN. */
-void ml_workers_stop(ml_server *server);
+/* The daemon is about to stop: what commands no worker has begun are answered SHUTTING_DOWN. */
+void ml_workers_drain(ml_server *server);
+/* What is asked of the unit is answered with SCRIPT_ERROR, and no worker goes on with it. */
+void ml_workers_quarantine(ml_server *server, ml_bytes unit, const char *sentence);
 
 size_t ml_workers_count(const ml_server *server);
 /* Which worker has the state of this stream. */
@@ -69,9 +52,6 @@ void ml_workers_tell(ml_server *server, int number, const char *method, ml_bytes
                      uint32_t count);
 /* Starts it anew, with the pack that is active then. */
 void ml_workers_renew(ml_server *server, int number);
-
-/* At the end of a turn: what was asked leaves. */
-void ml_workers_flush(ml_server *server);
 
 /* Packs an array of maps, for `status`. */
 void ml_workers_pack_status(const ml_server *server, ml_buf *out);

@@ -1,0 +1,281 @@
+/* looks.c -- a projection as it was at a position: for each such question a process of its own
+ * folds the log up to there into a view that goes with it.
+ *
+ *     views/.past/7      of the seventh look
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "../store/store.h"
+#include "projections.h"
+
+#define PAST ML_PROJECTIONS_DIR "/.past"
+
+enum { LOOKS_MAX = 2 }; /* each takes a processor, and the disk for a view */
+
+struct ml_look {
+    ml_process process;
+    struct ml_look *next; /* of those whose question is not answered */
+    ml_reading *reading;  /* NULL: it is leaving */
+    ml_ask begin;
+    char path[ML_PROJECTIONS_PATH];
+    char hash[ML_RULES_HASH + 1];
+    ml_buf files;
+    uint64_t at;
+    bool passed_on;
+    unsigned percent;
+};
+
+static struct ml_look *of_process(const ml_process *process)
+{
+    return (struct ml_look *)(uintptr_t)process; /* its first member */
+}
+
+/* ---- its end ---------------------------------------------------------------------- */
+
+/* The question goes back to the pool; the process, and then its directory, go. */
+static void end(struct ml_look *look)
+{
+    struct ml_look **from = &look->process.server->projections->looks;
+    if (look->reading == NULL) return;
+    while (*from != look)
+        from = &(*from)->next;
+    *from = look->next;
+    look->process.server->projections->waiting--;
+    look->reading = NULL;
+    ml_process_leave(&look->process, false);
+}
+
+static void refuse(struct ml_look *look, ml_code code, const char *sentence)
+{
+    ml_reading *reading = look->reading;
+    const ml_ask *ask = look->process.first;
+    while (ask != NULL && ask != &reading->ask)
+        ask = ask->next;
+    if (ask != NULL) ml_queue_take_out(&look->process, &reading->ask);
+    if (look->process.culprit == &reading->ask) look->process.culprit = NULL;
+    end(look);
+    ml_later_refuse(&reading->later, code, sentence);
+    ml_readings_free(reading);
+}
+
+static bool take_left(ml_process *process, ml_ask *ask)
+{
+    (void)process, (void)ask; /* refused when it is started again, or was already */
+    return true;
+}
+
+static bool start_again(ml_process *process)
+{
+    struct ml_look *look = of_process(process);
+    if (look->reading != NULL)
+        refuse(look, ML_INTERNAL, "the process that was to look at the past has ended; try again");
+    return false;
+}
+
+static void blame(ml_process *process, const ml_engine_doing *told, const char *verdict)
+{
+    (void)told;
+    if (of_process(process)->reading != NULL) refuse(of_process(process), ML_SCRIPT_ERROR, verdict);
+}
+
+static void gone(ml_process *process)
+{
+    struct ml_look *look = of_process(process);
+    ml_folders_remove(process->server, look->path);
+    ml_buf_free(&look->files);
+    ml_buf_free(&look->begin.params);
+    free(look);
+}
+
+/* ---- its work --------------------------------------------------------------------- */
+
+static void answered(ml_ask *ask, ml_code code, ml_bytes result, const char *sentence)
+{
+    ml_reading *reading = (ml_reading *)ask;
+    struct ml_look *look = reading->of->server->projections->looks;
+    while (look->reading != reading)
+        look = look->next;
+    end(look);
+    ml_buf *out = code ? NULL : ml_later_answer(&reading->later);
+    if (code) ml_later_refuse(&reading->later, code, sentence);
+    if (out != NULL) ml_buf_add(out, result.data, result.size);
+    ml_readings_free(reading);
+}
+
+static int64_t number_of(ml_bytes map, const char *name)
+{
+    ml_unpack cursor = ml_unpack_from(ml_packs_find(map, name));
+    int64_t number = 0;
+    ML_IGNORE(!ml_unpack_int(&cursor, &number));
+    return number;
+}
+
+static void note(struct ml_look *look, ml_bytes map)
+{
+    ml_error why;
+    bool stopped = ml_bytes_equal(ml_packs_text(map, "state"), ML_STR("stopped"));
+    uint64_t position = (uint64_t)number_of(map, "position");
+    look->percent = look->at > 0 ? (unsigned)(position * 100 / look->at) : 100;
+    if (look->reading == NULL || look->passed_on) return;
+    if (stopped) {
+        ml_bytes sentence = ml_packs_text(ml_packs_find(map, "error"), "sentence");
+        ml_error_set(&why, ML_SCRIPT_ERROR, "it stopped at position %" PRId64 ": %.*s",
+                     number_of(ml_packs_find(map, "error"), "position"), ML_SHOW(sentence));
+        refuse(look, why.code, why.sentence);
+    } else if (position >= look->at) {
+        look->passed_on = true;
+        look->reading->ask.asked = answered;
+        if (ml_process_ask(&look->process, &look->reading->ask, &why))
+            refuse(look, why.code, why.sentence);
+    }
+}
+
+static bool take_progress(ml_process *process, ml_bytes name, ml_unpack params)
+{
+    uint32_t count;
+    if (!ml_bytes_equal(name, ML_STR("progress")) || !ml_unpack_array(&params, &count) ||
+        count != 1)
+        return false;
+    note(of_process(process), (ml_bytes){params.at, (size_t)(params.end - params.at)});
+    return true;
+}
+
+static void begun(ml_ask *ask, ml_code code, ml_bytes result, const char *sentence)
+{
+    struct ml_look *look = (struct ml_look *)((char *)ask - offsetof(struct ml_look, begin));
+    if (look->reading == NULL) return;
+    if (code) {
+        refuse(look, code, sentence);
+        return;
+    }
+    uint8_t space[16];
+    ml_buf args = {.data = space, .capacity = sizeof space};
+    ml_pack_int(&args, (int64_t)look->at);
+    ml_process_tell(&look->process, "head", ml_buf_view(&args), 1);
+    note(look, result);
+}
+
+static void pack_request(const struct ml_look *look, ml_buf *out)
+{
+    const ml_projected *p = look->reading->of;
+    ml_pack_map(out, 8);
+    ml_pack_text(out, "files");
+    ml_buf_add(out, look->files.data, look->files.size);
+    ml_packs_pack(out, "name", (ml_bytes){p->name, strlen(p->name)});
+    ml_packs_pack(out, "dir", (ml_bytes){look->path, strlen(look->path)});
+    ml_pack_text(out, "boot");
+    ml_pack_text(out, p->server->projections->boot);
+    ml_pack_text(out, "start");
+    ml_pack_int(out, (int64_t)p->since);
+    ml_pack_text(out, "skips");
+    ml_ledger_pack_skips(p, look->hash, out);
+    ml_pack_text(out, "paused");
+    ml_pack_bool(out, false);
+    ml_pack_text(out, "log");
+    ml_pack_bin(out, (ml_bytes){ml_store_log_id(p->server->store), ML_STORE_LOG_ID});
+}
+
+static bool ask_first(ml_process *process)
+{
+    struct ml_look *look = of_process(process);
+    look->begin.method = "project";
+    look->begin.count = 1;
+    look->begin.asked = begun;
+    pack_request(look, &look->begin.params);
+    ml_queue_add(process, &look->begin);
+    return !look->begin.params.failed;
+}
+
+static bool works(const ml_process *process)
+{
+    return of_process(process)->reading != NULL;
+}
+
+static uint32_t limit_ms(const ml_process *process)
+{
+    (void)process;
+    return ML_RULES_FOLD_MS;
+}
+
+static const ml_process_kind kind = {.role = "projection",
+                                     .first = ask_first,
+                                     .told = take_progress,
+                                     .left = take_left,
+                                     .blame = blame,
+                                     .again = start_again,
+                                     .works = works,
+                                     .limit_ms = limit_ms,
+                                     .gone = gone};
+
+/* ---- a question ------------------------------------------------------------------- */
+
+static ml_code check(const ml_reading *reading, uint64_t at, ml_error *why)
+{
+    const struct ml_projections *all = reading->of->server->projections;
+    size_t count = 0;
+    for (const struct ml_look *look = all->looks; look != NULL; look = look->next)
+        count++;
+    if (reading->ask.params.failed) return ml_error_memory(why, "a question to a projection");
+    if (reading->of->server->draining)
+        return ml_error_set(why, ML_SHUTTING_DOWN, "the daemon is stopping; ask when it is back");
+    if (at > all->durable)
+        return ml_error_set(why, ML_BAD_REQUEST, "at is %" PRIu64 ", and the log ends at %" PRIu64,
+                            at, all->durable);
+    if (count >= LOOKS_MAX)
+        return ml_error_set(why, ML_LIMIT,
+                            "%d looks at the past are under way; try again when one is done",
+                            LOOKS_MAX);
+    return ML_OK;
+}
+
+/* Of the version that is live, or is to be. */
+ml_code ml_looks_send(ml_reading *reading, uint64_t at, ml_error *why)
+{
+    ml_projected *p = reading->of;
+    struct ml_projections *all = p->server->projections;
+    const ml_generation *g = p->live != NULL ? p->live : p->building;
+    ml_code code = check(reading, at, why);
+    if (!code) code = ml_folders_make(p->server, PAST, why);
+    struct ml_look *look = code || g == NULL ? NULL : calloc(1, sizeof *look);
+    if (look == NULL) return code ? code : ml_error_memory(why, "a look at the past");
+    ml_buf_add(&look->files, g->files.data, g->files.size);
+    memcpy(look->hash, g->hash, sizeof look->hash);
+    snprintf(look->path, sizeof look->path, PAST "/%" PRIu64, ++all->last_look);
+    look->at = at;
+    look->reading = reading;
+    look->next = all->looks;
+    all->looks = look;
+    all->waiting++;
+    ml_process_init(&look->process, p->server, &kind);
+    snprintf(look->process.name, sizeof look->process.name, "a look at projection %s", p->name);
+    ml_readings_watch(p->server);
+    ml_process_start(&look->process);
+    return ML_OK;
+}
+
+/* Those that have taken too long. */
+void ml_looks_go_on(ml_server *server)
+{
+    struct ml_look *look = server->projections->looks;
+    uint64_t now = uv_now(&server->loop);
+    while (look != NULL) {
+        struct ml_look *next = look->next;
+        ml_error why;
+        if (look->reading->due_ms <= now) {
+            ml_error_set(&why, ML_TIMEOUT,
+                         "projection %s at position %" PRIu64
+                         " is not made so fast: %u %% were; ask with a longer timeout",
+                         look->reading->of->name, look->at, look->percent);
+            refuse(look, why.code, why.sentence);
+        }
+        look = next;
+    }
+}
+
+void ml_looks_fail_all(ml_server *server, ml_code code, const char *sentence)
+{
+    while (server->projections->looks != NULL)
+        refuse(server->projections->looks, code, sentence);
+}
