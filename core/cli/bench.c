@@ -41,7 +41,9 @@ const char ml_bench_manual[] =
     "  scan        reading everything\n"
     "  load100     reading streams of 100 events, one at random after the other\n"
     "  load10      the same with streams of 10\n"
-    "  rules       folding states, deciding commands, upcasting, loading 20 rule files\n\n"
+    "  rules       folding states, deciding commands, upcasting, loading 20 rule files\n"
+    "  view        changing rows of a view, committing, reading, opening it\n"
+    "  projection  building a view, making one from another version's, asking it\n\n"
     "A figure's name is its workload and what sets it apart:\n\n"
     "  append.disk.100             durability, then events in an append\n"
     "  limit.append.1, .bare.1     the store, and the disk without it\n"
@@ -52,6 +54,11 @@ const char ml_bench_manual[] =
     "  size.log, .index            its parts\n"
     "  rules.fold.account          a handler that does little, an account's, events of 256 bytes\n"
     "  rules.upcast.table          one step, as a table or a function\n"
+    "  view.1k, .1m                1000 keys, a million (or as many as there are events)\n"
+    "  view.commit                 commits of one change\n"
+    "  projection.build.1k, .1m    1000 keys, a million (or as many as there are events)\n"
+    "  projection.linear           percent of the first tenth's rate that the last tenth has\n"
+    "  projection.incremental      events/s that a full build would have to do to be as fast\n"
     "  open.cold, .warm            files not in memory, in memory\n\n"
     "With --connect it measures a daemon, or with redis:HOST:PORT a Redis, through its socket.\n"
     "It writes there, and nothing is ever deleted: give it one on an empty directory (and its\n"
@@ -90,6 +97,8 @@ static const struct workload {
     {"load100", ml_bench_read_load100},
     {"load10", ml_bench_read_load10},
     {"rules", ml_bench_rules},
+    {"view", ml_bench_view},
+    {"projection", ml_bench_projection},
 };
 
 enum { WORKLOADS = sizeof workloads / sizeof *workloads };

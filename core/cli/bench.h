@@ -6,9 +6,11 @@
  *     bench_append.c  append, limit, condition        bench_read.c   scan, load, tag
  *     bench_store.c   whole stores: filling, memory, size, opening, importing
  *     bench_rules.c   rules: folding, deciding, upcasting, loading
+ *     bench_view.c   views alone: changes, commits, reading, opening
+ *     bench_projection.c   building views, from the log and from another version's; asking them
  *     bench_net.h     a daemon instead, with --connect
  *
- * But for the last two, everything is measured through moonlog.h, so that the figures are what a
+ * But for the last four, everything is measured through moonlog.h, so that the figures are what a
  * program that links the library gets.
  *
  * Floor    cli, private to bench*.c.
@@ -25,7 +27,7 @@
 
 enum {
     ML_BENCH_ROUNDS_MAX = 99,
-    ML_BENCH_FIGURES_MAX = 48,
+    ML_BENCH_FIGURES_MAX = 64,
     ML_BENCH_POOL = 1024,  /* payloads made beforehand, used again and again */
     ML_BENCH_BATCH = 100,  /* events of an append that fills a data set */
     ML_BENCH_NAME = 32,    /* of a stream or tag */
@@ -166,6 +168,10 @@ ML_MUST_USE ml_code ml_bench_store_size(ml_bench *bench);
 ML_MUST_USE ml_code ml_bench_store_open(ml_bench *bench);
 ML_MUST_USE ml_code ml_bench_store_import(ml_bench *bench);
 ML_MUST_USE ml_code ml_bench_rules(ml_bench *bench);
+ML_MUST_USE ml_code ml_bench_projection(ml_bench *bench);
+ML_MUST_USE ml_code ml_bench_view(ml_bench *bench);
+/* A line "Name:   1234 kB" of what the kernel says about this process; 0 if there is none. */
+uint64_t ml_bench_store_kib(const char *name);
 
 /* ---- a server, in bench_net.c -------------------------------------------------------- */
 

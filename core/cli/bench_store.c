@@ -17,8 +17,7 @@
 
 /* ---- filling ------------------------------------------------------------------------ */
 
-/* A line "Name:   1234 kB" of what the kernel says about this process; 0 if there is none. */
-static uint64_t status_kib(const char *name)
+uint64_t ml_bench_store_kib(const char *name)
 {
     char line[256];
     unsigned long long kib = 0;
@@ -46,7 +45,7 @@ static ml_code fill_store(ml_bench *bench, ml_set set, ml_store *store, ml_bench
         code = ml_append(store, &batch->proposal, NULL);
         if (ml_cli_interrupted()) return ML_END;
         if (n % LOOK_EVERY != 0) continue;
-        uint64_t kib = status_kib("RssAnon:");
+        uint64_t kib = ml_bench_store_kib("RssAnon:");
         if (kib > filled->anonymous_kib) filled->anonymous_kib = kib;
     }
     uint64_t end = ml_bench_stats_now();
@@ -54,7 +53,7 @@ static ml_code fill_store(ml_bench *bench, ml_set set, ml_store *store, ml_bench
     filled->ns = end - begin;
     filled->early_events = tenth;
     filled->late_ns = end - late;
-    filled->peak_kib = status_kib("VmHWM:");
+    filled->peak_kib = ml_bench_store_kib("VmHWM:");
     return code;
 }
 

@@ -96,8 +96,9 @@ static void show_more(ml_bytes fault)
     add_source(&out, ml_client_text(fault, "source"), ml_client_text(fault, "message"));
     add_traceback(&out, ml_client_text(fault, "traceback"));
     if (event.size > 0) {
-        ml_buf_print(&out, "  event %llu, ",
-                     (unsigned long long)ml_client_natural(event, "position"));
+        unsigned long long position = ml_client_natural(event, "position");
+        if (position > 0) ml_buf_print(&out, "  event %llu, ", position);
+        else ml_buf_print(&out, "  decided, and not written: ");
         ml_cli_plain(&out, ml_client_text(event, "type"));
         ml_buf_print(&out, " in ");
         ml_cli_plain(&out, ml_client_text(event, "stream"));

@@ -189,6 +189,8 @@ int ml_verb_verify(const ml_cli *cli, int argc, char **argv);
 int ml_verb_command(const ml_cli *cli, int argc, char **argv);
 int ml_verb_state(const ml_cli *cli, int argc, char **argv);
 int ml_verb_rules(const ml_cli *cli, int argc, char **argv);
+int ml_verb_projection(const ml_cli *cli, int argc, char **argv);
+int ml_verb_whatif(const ml_cli *cli, int argc, char **argv);
 int ml_verb_test(const ml_cli *cli, int argc, char **argv);
 int ml_verb_worker(const ml_cli *cli, int argc, char **argv);
 int ml_verb_doctor(const ml_cli *cli, int argc, char **argv);

@@ -64,7 +64,7 @@ static void add_all(ml_buf *out)
     ml_buf_print(out, "moonlog %s: a durable, ordered, replayable log of events\n\n", ML_VERSION);
     ml_buf_print(out, "usage: moonlog VERB [WORD]... [OPTION]...\n\nverbs\n");
     for (const ml_verb *verb = ml_verbs; verb->name != NULL; verb++)
-        if (verb->help != NULL) ml_buf_print(out, "  %-*s%s\n", 10, verb->name, verb->help);
+        if (verb->help != NULL) ml_buf_print(out, "  %-*s%s\n", 12, verb->name, verb->help);
     add_options(out, "options of every verb", ml_verbs_common);
     ml_buf_print(out,
                  "\nexit status\n"

@@ -177,7 +177,13 @@ static ml_code take_meta(reading *r, ml_bytes value)
 static ml_code take_stream(reading *r, ml_bytes value)
 {
     ml_unpack cursor = ml_unpack_from(value);
-    if (take_name(&cursor, ML_STREAM_BYTES_MAX, &r->slot->stream)) return ML_OK;
+    ml_bytes *stream = &r->slot->stream;
+    if (take_name(&cursor, ML_STREAM_BYTES_MAX, stream)) {
+        if (*(const char *)stream->data != '$') return ML_OK;
+        return refuse_at(r, find_column(r->text, r->pair), ML_FORBIDDEN,
+                         "streams that begin with $ are the system's; export leaves them out "
+                         "unless --system is given");
+    }
     return refuse(r, "stream must be a string of 1 to 512 bytes without control characters");
 }
 

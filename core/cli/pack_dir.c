@@ -60,12 +60,33 @@ static ml_code list_dir(listing *l, const char *below, int depth)
     char whole[PATH_BYTES];
     if (snprintf(whole, sizeof whole, "%s/%s", l->root, below) >= PATH_BYTES) return ML_OK;
     DIR *dir = opendir(whole);
+    if (dir == NULL && below[0] == '\0' && (errno == ENOENT || errno == ENOTDIR))
+        return ml_error_set(l->why, ML_NOT_FOUND, "there is no directory %.512s with rules in it",
+                            l->root);
     if (dir == NULL) return ml_error_disk(l->why, -errno, "open", whole);
     ml_code code = ML_OK;
     for (struct dirent *entry; !code && (entry = readdir(dir)) != NULL;)
         if (entry->d_name[0] != '.') code = look_at(l, below, entry->d_name, depth);
     closedir(dir);
     return code;
+}
+
+/* A rule file, or lib/, makes a directory a pack. */
+static bool is_pack(const char *path)
+{
+    bool found = false;
+    DIR *dir = opendir(path);
+    for (const struct dirent *one; dir != NULL && !found && (one = readdir(dir)) != NULL;)
+        found = is_rule(one->d_name) || strcmp(one->d_name, "lib") == 0;
+    if (dir != NULL) closedir(dir);
+    return found;
+}
+
+/* The pack is `dir`, or its folder rules/ as in an example. */
+static const char *find_root(const char *dir, char inner[PATH_BYTES])
+{
+    int size = snprintf(inner, PATH_BYTES, "%s/rules", dir);
+    return size < PATH_BYTES && !is_pack(dir) && is_pack(inner) ? inner : dir;
 }
 
 static int by_path(const void *a, const void *b)
@@ -112,7 +133,8 @@ static ml_code pack_file(listing *l, const char *path, ml_buf *out)
 
 ml_code ml_pack_dir_read(const char *dir, ml_buf *out, ml_error *why)
 {
-    listing l = {.root = dir, .why = why};
+    char inner[PATH_BYTES];
+    listing l = {.root = find_root(dir, inner), .why = why};
     ml_code code = list_dir(&l, "", 0);
     if (!code && l.count == 0)
         code = ml_error_set(why, ML_NOT_FOUND, "there is no rule file (*.lua) in %.512s", dir);

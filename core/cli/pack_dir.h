@@ -1,6 +1,7 @@
 /* pack_dir.h -- a directory of rule files as the daemon takes it: {path: text}.
  *
- * Every .lua in it and below, but no specs (…_spec.lua) and nothing hidden.
+ * Every .lua in it and below, but no specs (…_spec.lua) and nothing hidden. A directory that is no
+ * pack itself, but has one in its folder rules/, as an example has, stands for that one.
  *
  * Floor    cli.
  */

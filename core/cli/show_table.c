@@ -36,6 +36,12 @@ static void add_spaces(ml_buf *out, size_t count)
     for (; count > 0; count--) ml_buf_byte(out, ' ');
 }
 
+/* Behind a last cell that is empty. */
+static void trim(ml_buf *out)
+{
+    while (out->size > 0 && out->data[out->size - 1] == ' ') out->size--;
+}
+
 static void add_cell(ml_show *show, size_t column, size_t start, ml_bytes text)
 {
     ml_buf *out = &show->out;
@@ -64,6 +70,7 @@ static void add_line(ml_show *show, const uint8_t *text, size_t from, const size
         start += show->widths[i] + GAP;
         from = ends[i];
     }
+    trim(&show->out);
     ml_buf_byte(&show->out, '\n');
 }
 

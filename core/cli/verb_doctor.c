@@ -31,9 +31,10 @@ static void tell_canary(void *context, const ml_canary *canary)
     bool safe = canary->rules != ML_CANARY_CRASHED;
     bool well = canary->rules == ML_CANARY_OK && canary->plain == ML_CANARY_OK;
     snprintf(what, sizeof what, "lua: %s", canary->name);
-    snprintf(more, sizeof more, "%s; plain Lua: %s, rules: %s; %s", canary->effect,
-             ml_canary_verdict_name(canary->plain), ml_canary_verdict_name(canary->rules),
-             canary->kept);
+    /* What matters first: a narrow terminal shows only the beginning. */
+    snprintf(more, sizeof more, "rules: %s, plain Lua: %s; %s; %s",
+             ml_canary_verdict_name(canary->rules), ml_canary_verdict_name(canary->plain),
+             canary->effect, canary->kept);
     tell(v, what, !safe ? "bad" : well ? "ok" : "warning", well ? "" : more);
     v->bad |= !safe;
 }

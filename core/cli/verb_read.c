@@ -12,7 +12,7 @@ enum { PAGE_EVENTS = 100000, PAGE_BYTES = 1 << 20, PROGRESS_EVERY = 4096 };
 typedef struct reading {
     const ml_cli *cli;
     ml_client *client;
-    const ml_select *select; /* NULL: everything there is */
+    const ml_select *select; /* NULL: all events, as they are stored */
     bool backward, has_from;
     uint64_t from;
     uint64_t left;        /* events still wanted */
@@ -49,9 +49,10 @@ static ml_code ask(reading *r)
     if (r->select != NULL) {
         pairs += ml_select_pack(r->cli, r->select, out);
     } else {
-        pack_true(out, "system");
+        bool system = ml_options_has(r->cli, "system");
+        if (system) pack_true(out, "system");
         pack_true(out, "raw"); /* what is exported is what is stored */
-        pairs += 2;
+        pairs += 1 + (uint32_t)system;
     }
     if (r->has_from) pack_natural(out, "from", r->from);
     if (r->backward) pack_true(out, "backward");

@@ -53,6 +53,7 @@ static const ml_option import_options[] = {
 static const ml_option export_options[] = {
     {.name = "from", .value = "P", .help = "the first position; default 1"},
     {.name = "to", .value = "P", .help = "the last position; default the last there is"},
+    {.name = "system", .help = "also the streams that begin with $, which import does not take"},
     NO_MORE,
 };
 
@@ -156,6 +157,32 @@ static const ml_option rules_options[] = {
     NO_MORE,
 };
 
+static const ml_option whatif_options[] = {
+    {.name = "unit", .value = "U", .help = "of this unit alone, like projection/balances"},
+    {.name = "from", .value = "P", .help = "differences that begin at this position, or later"},
+    {.name = "limit", .value = "N", .help = "show so many of each unit; default 1000"},
+    NO_MORE,
+};
+static const ml_option projection_options[] = {
+    {.name = "after", .value = "POS",
+     .help = "get, scan: wait until the view has passed this position of the log"},
+    {.name = "at", .value = "POS", .help = "get, scan: as the view was at that position"},
+    {.name = "timeout", .value = "SECONDS", .help = "get, scan: how long to wait for the view"},
+    {.name = "window", .value = "TIME",
+     .help = "get: of the windows that a row has, the one around this time"},
+    {.name = "json-key", .help = "get: KEY is JSON: 7, \"7\", true"},
+    {.name = "index", .value = "FIELD",
+     .help = "scan: in the order of this field, which the projection indexes"},
+    {.name = "from", .value = "V",
+     .help = "scan: begin with this value of the index, or with this key; it is included"},
+    {.name = "to", .value = "V", .help = "scan: end with this one; it is included"},
+    {.name = "limit", .value = "N", .help = "scan: rows at most"},
+    {.name = "backward", .help = "scan: the last first"},
+    {.name = "position", .value = "P", .help = "skip: of the event to pass over"},
+    {.name = "reason", .value = "TEXT", .help = "skip: why; it is kept in the log"},
+    NO_MORE,
+};
+
 static const ml_option rpc_options[] = {
     {.name = "document", .help = "print the protocol's description (core/PROTOCOL.md)"},
     NO_MORE,
@@ -228,9 +255,10 @@ const ml_verb ml_verbs[] = {
     {.name = "export", .words = "", .run = ml_verb_export, .options = export_options,
      .help = "print all events, as import reads them",
      .manual =
-         "Prints the events of all streams, those of the system too, in the order of\n"
-         "positions. Importing them into an empty store gives the same log but for the\n"
-         "time of recording. Default shape is ndjson, also on a terminal.",
+         "Prints the events of all streams but those of the system, in the order of positions.\n"
+         "Importing them into an empty store gives the same log but for the time of recording,\n"
+         "and for what the daemon notes in streams that begin with $: which rules are active.\n"
+         "Load the rules there, too. Default shape is ndjson, also on a terminal.",
      .example = "moonlog export --from 1 --to 10"},
     {.name = "read", .words = "STREAM|'$all'|'$category:C'", .least = 1, .most = 1,
      .run = ml_verb_read, .options = read_options,
@@ -284,17 +312,44 @@ const ml_verb ml_verbs[] = {
          "at what was recorded, --as-of at when it happened. --diff prints a record for\n"
          "each field that differs; B may be left out for now.",
      .example = "moonlog state account ada --at 2026-01-31T12:00:00Z"},
-    {.name = "rules", .words = "ls|check|load|diff|history|rollback|show [DIR|UNIT]", .least = 1, .most = 2,
-     .run = ml_verb_rules, .options = rules_options,
+    {.name = "rules", .words = "ls|check|load|diff|history|rollback|show [DIR|UNIT]",
+     .least = 1, .most = 2, .run = ml_verb_rules, .options = rules_options,
      .hint = "say what to do: ls, check DIR, load DIR, diff DIR, history, rollback UNIT, show UNIT",
      .help = "the rules that are active, and how to exchange them",
      .manual =
          "check DIR compiles the rule files, checks their shape and tries them on what has\n"
          "happened; load DIR makes them active as well, or exits 7 with what is wrong on\n"
          "stderr and what was active still active. diff DIR prints the lines that differ\n"
-         "from the active ones. rollback UNIT (or `pack` for all) loads the version from\n"
-         "before. show UNIT prints the source.",
+         "from the active ones. ls lists those, and history what was active when. rollback\n"
+         "UNIT (or `pack` for all) loads the version from before. show UNIT prints the\n"
+         "source. DIR may also hold a folder `rules` of rule files, and none itself.",
      .example = "moonlog rules load examples/bank/rules"},
+    {.name = "projection",
+     .words = "ls|get|scan|pause|resume|rebuild|rollback|skip|retry [NAME] [KEY|PREFIX]",
+     .least = 1, .most = 3, .run = ml_verb_projection, .options = projection_options,
+     .hint = "say what to do: ls, get NAME KEY, scan NAME [PREFIX], pause NAME, ...",
+     .help = "read models: rows that are kept up with the log",
+     .manual =
+         "get prints the row of a key, and the position of the log that it speaks of; exits 3 if\n"
+         "there is none, 6 if the view is not that far in time. A key is text; where no row has\n"
+         "it and it can be read as a number or true or false, the row of that is meant. A\n"
+         "projection without keys has one row: get NAME. scan prints the rows whose keys\n"
+         "begin with PREFIX, or all, in the order of keys or of --index. A value of --from and --to is\n"
+         "JSON if it can be read as such, else text.\n"
+         "ls tells how far each one is. One that is stopped has an error: correct its rules and\n"
+         "load them, and it goes on by itself; or retry, or skip the event. rebuild begins again\n"
+         "beside the view that is read; rollback goes back to the version before.",
+     .example = "moonlog projection scan balances --index balance --backward --limit 3"},
+    {.name = "whatif", .words = "DIR", .least = 1, .most = 1, .run = ml_verb_whatif,
+     .options = whatif_options, .hint = "say which directory of rule files",
+     .help = "replay history through other rules: what would be different",
+     .manual =
+         "Folds all events with the rules in DIR and with the active ones, and prints each row of\n"
+         "a projection and each state of an aggregate that would be another today, with the\n"
+         "first event that made it so; where events raise an error; and which commands would\n"
+         "now be refused, allowed, or decide otherwise. Those are known of aggregates that say\n"
+         "`record = true`. Nothing is written. Exits 0 if nothing differs, else 7.",
+     .example = "moonlog whatif examples/bank/rules --unit account"},
     {.name = "test", .words = "DIR", .least = 1, .most = 1, .run = ml_verb_test, .local = true,
      .hint = "say which directory of rule files",
      .help = "run the specs of rules, without a daemon",
@@ -311,7 +366,7 @@ const ml_verb ml_verbs[] = {
          "and the known bugs of this Lua. `warning` is for you to know, `bad` must not be:\n"
          "exit 7.",
      .example = "moonlog doctor"},
-    {.name = "worker", .words = "", .run = ml_verb_worker, .local = true},
+    {.name = "worker", .words = "[ROLE]", .most = 1, .run = ml_verb_worker, .local = true},
     {.name = "rpc", .words = "METHOD [JSON|-]", .least = 0, .most = 2,
      .run = ml_verb_rpc, .options = rpc_options,
      .help = "call any method of the daemon",
