@@ -19,11 +19,13 @@ local FIELDS = { "position", "revision", "time", "stream", "type", "schema", "id
 
 local connection = {}
 local reading = {}
+local scanning = {}
 local subscription = {}
 local listener = {}
 local meta = {
   connection = { __index = connection, __name = "moonlog.connection" },
   reading = { __index = reading, __name = "moonlog.read" },
+  scanning = { __index = scanning, __name = "moonlog.scan" },
   subscription = { __index = subscription, __name = "moonlog.subscription" },
   listener = { __index = listener, __name = "moonlog.listener" },
 }
@@ -160,12 +162,12 @@ end
 --- Calls any method of the daemon.
 -- @treturn table its result
 -- @return nil and "CODE: sentence"
-function connection:call(method, params)
+function connection:call(method, params, timeout_ms)
   check(self)
   local id = (self.last_id + 1) & 0xffffffff
   self.last_id = id
   local request = { 0, id, method, { params or {} } }
-  local deadline = self.socket:clock() + self.timeout_ms
+  local deadline = self.socket:clock() + (timeout_ms or self.timeout_ms)
   local sent, why = self.socket:send(request, self.timeout_ms)
   if not sent then return nil, (why:gsub("message%[4%]%[1%]%.", "", 1)) end
   local message
@@ -276,6 +278,84 @@ function connection:state(aggregate, id, options)
   options = named(options, "state", state_options)
   return unless_error(self:call("state", { aggregate = aggregate, id = id, at = options.at,
     as_of = options.as_of, explain = options.explain }))
+end
+
+-- ---- read models ------------------------------------------------------------------------------
+
+local get_options = set_of("window", "after", "at", "timeout_ms")
+local scan_options = set_of("prefix", "index", "from", "to", "limit", "backward", "after", "at",
+  "timeout_ms")
+local PATIENCE_MS = 5000 -- with a daemon that was told how long to wait
+
+local function call_waiting(self, method, params)
+  local patience = params.timeout_ms and params.timeout_ms + PATIENCE_MS
+  return self:call(method, params, patience and math.max(patience, self.timeout_ms))
+end
+
+--- One row of a projection: `row` (nil if there is none), `position`, which it speaks of, and of a
+-- window `window` = {from, to, closed}. Options: after, a position that the view has to have
+-- passed, for timeout_ms; at, a position of the past; window, a time in it.
+-- @return nil and "CODE: sentence"
+function connection:get(name, key, options)
+  check(self)
+  options = named(options, "get", get_options)
+  local result, why = call_waiting(self, "projection.get", { name = name, key = key,
+    window = options.window, after = options.after, at = options.at,
+    timeout_ms = options.timeout_ms })
+  if not result then return nil, why end
+  for field, value in next, result do
+    if rawequal(value, null) then result[field] = nil end
+  end
+  return result
+end
+
+--- Fetches the next page; raises what goes wrong, because a loop has no place for it.
+local function fetch_rows(self)
+  self.params.limit = math.min(self.left, PAGE_EVENTS)
+  local page, why = call_waiting(self.connection, "projection.scan", self.params)
+  if not page then
+    self.ended = true
+    error(why, 0)
+  end
+  self.rows, self.at, self.position = page.rows, 0, page.position
+  self.left = self.left - #page.rows
+  self.params.from = page.next
+  self.ended = page.next == nil or rawequal(page.next, null) or self.left == 0
+end
+
+--- For a `for` loop: key, row and window of the rows whose keys begin with `prefix`, or of all, by
+-- key or by an `index`; `from` and `to` are then values of it. Also limit, backward, and after,
+-- at, timeout_ms as of get.
+function connection:scan(name, options)
+  check(self)
+  options = named(options, "scan", scan_options)
+  local params = { name = name }
+  for option, value in next, options do params[option] = value end
+  local self_ = setmetatable({ connection = self, params = params, rows = {}, at = 0,
+    left = options.limit or math.maxinteger }, meta.scanning)
+  fetch_rows(self_)
+  return self_, nil, nil, self_
+end
+
+function meta.scanning:__call()
+  while self.at == #self.rows do
+    if self.ended then return nil end
+    fetch_rows(self)
+  end
+  self.at = self.at + 1
+  local one = self.rows[self.at]
+  return one.key, one.row, one.window
+end
+
+function scanning:close() self.rows, self.at, self.ended = {}, 0, true end
+meta.scanning.__close = scanning.close
+
+--- How each projection is: name, state, position, lag, rows, error, …
+function connection:projections()
+  check(self)
+  local result, why = self:call "projection.list"
+  if not result then return nil, why end
+  return result.projections
 end
 
 -- ---- reads ----------------------------------------------------------------------------------

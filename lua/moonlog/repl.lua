@@ -16,6 +16,7 @@ local session = {}
 local meta = { __index = session, __name = "moonlog.repl" }
 
 local KEPT = 9         -- results before the last
+local GONE = "-- no daemon is behind this prompt any more: `.quit`, and begin again"
 local PUSHED = 256     -- events shown in one go: between them the keyboard is looked at
 
 -- ---- the environment --------------------------------------------------------------------------
@@ -276,6 +277,7 @@ function session:pushed()
     lines[#lines + 1] = show.clean_lines(why)
     self.tail = nil
   end
+  if gone then lines[#lines + 1] = GONE end
   return #lines > 0 and table.concat(lines, "\n") or nil, #lines == PUSHED, gone
 end
 

@@ -24,6 +24,7 @@ local NOW = moonlog.time "2026-01-01T12:00:00Z"
 local DICE = "0123456789abcdef"
 local ID = "test"
 local OTHER = "-that the second engine has folded before"
+local SHOWN = 95      -- bytes of a name that an engine tells at most
 
 -- ---- failing ----------------------------------------------------------------------------------
 
@@ -100,7 +101,8 @@ end
 -- ---- events -----------------------------------------------------------------------------------
 
 local event_keys = { [1] = "type", [2] = "data", type = "type", data = "data", schema = "schema",
-  tags = "tags", meta = "meta", occurred = "occurred", time = "time", id = "id" }
+  tags = "tags", meta = "meta", occurred = "occurred", time = "time", id = "id",
+  stream = "stream" }
 
 local function time_of(value, what)
   if type(value) ~= "string" then return value end
@@ -209,10 +211,14 @@ local function fold_whole(self, engine, id, count)
   return engine:admitted(stored(self, id, 1, count))
 end
 
---- Fails unless a handler has just seen the nth event, or an upcaster may have found it none.
+--- Fails unless a handler has just seen the nth event, or an upcaster may have found it none. Which
+-- handler it was counts too: the engine has seen an nth event in the tests before, perhaps.
 local function check_handled(self, engine, n)
-  local event = self.events[n]
-  if engine:upcasts(event.type, event.schema) or engine:doing().position == n then return end
+  local event, doing = self.events[n], engine:doing()
+  local handler = ("on " .. event.type):sub(1, SHOWN)
+  local unit = ("aggregate/" .. self.name):sub(1, SHOWN)
+  local seen = doing.position == n and doing.handler == handler and doing.unit == unit
+  if seen or engine:upcasts(event.type, event.schema) then return end
   fail("%s has no handler for the event %s: misspelled? If it is to be ignored, say so there: "
     .. "%s = function() end", self.path, event.type, event.type)
 end
@@ -269,6 +275,7 @@ end
 -- @tparam table events { {type, data, schema =, tags =, meta =, occurred =, time =, id =}, … }
 function aggregate:given(events)
   for _, event in ipairs(list_of(events)) do
+    if event.stream then fail "the stream is that of the aggregate; leave it out" end
     self.events[#self.events + 1] = event
     event.given, event.schema = true, event.schema or self.pack:latest(event.type)
   end
@@ -460,6 +467,9 @@ end
 
 -- ---- the door ---------------------------------------------------------------------------------
 
+local new_projection = require "moonlog.testing.projection" { now = NOW, fail = fail,
+  fail_script = fail_script, open_unit = open_unit, list_of = list_of, time_of = time_of }
+
 --- A test of an aggregate. Its pack is the folder that the file is in.
 -- @tparam string file relative to the spec's folder
 -- @tparam ?string id of the aggregate: "test"
@@ -468,7 +478,10 @@ function testing.aggregate(file, id) return new_aggregate(nil, file, id) end
 --- A test of a file of upcasters.
 function testing.upcaster(file) return new_upcaster(nil, file) end
 
---- The same two for the pack in a folder, which files are then relative to: for rule files that
+--- A test of a projection.
+function testing.projection(file) return new_projection(nil, file) end
+
+--- The same for the pack in a folder, which files are then relative to: for rule files that
 -- are in folders of their pack.
 -- @tparam string dir relative to the spec's folder
 function testing.pack(dir)
@@ -477,6 +490,7 @@ function testing.pack(dir)
   return {
     aggregate = function(file, id) return new_aggregate(root, file, id) end,
     upcaster = function(file) return new_upcaster(root, file) end,
+    projection = function(file) return new_projection(root, file) end,
   }
 end
 

@@ -35,6 +35,25 @@ moonlog.drop = nil
 ---@type moonlog.Delete
 moonlog.delete = nil
 
+---Windows that follow each other: moonlog.tumbling "1d".
+---@param size string "15s", "30m", "1h30m", "1d"
+---@param more? moonlog.WindowOptions
+---@return moonlog.Window
+function moonlog.tumbling(size, more) end
+
+---Windows that overlap: moonlog.hopping("1h", "5m") begins one each five minutes.
+---@param size string
+---@param hop string
+---@param more? moonlog.WindowOptions
+---@return moonlog.Window
+function moonlog.hopping(size, hop, more) end
+
+---Windows that end when nothing has happened for so long: moonlog.session "30m".
+---@param gap string
+---@param more? moonlog.WindowOptions
+---@return moonlog.Window
+function moonlog.session(gap, more) end
+
 -- ---- values that Lua lacks --------------------------------------------------------------------
 
 ---Null inside a list or a map, where nil would be nothing.
@@ -108,6 +127,26 @@ function moonlog.time(microseconds) end
 ---@return string? why
 function moonlog.engine(options) end
 
+---A projection in this process: its view follows the store. For programs and specs.
+---@param options moonlog.ProjectorOptions
+---@return moonlog.Projector? projector
+---@return string? why
+---@return table[]? diagnostics
+function moonlog.projector(options) end
+
+---A projection that is told of events, at any time. moonlog.testing stands on it.
+---@param options { files: table<string, string>, name: string }
+---@return moonlog.ToldProjection? projection
+---@return string? why
+function moonlog.projection(options) end
+
+---History through other rules, in this process: what would be different.
+---@param options moonlog.WhatifOptions
+---@return table? result differences, units, position
+---@return string? why
+---@return table[]? diagnostics
+function moonlog.whatif(options) end
+
 ---A socket, for the client in moonlog.client.
 ---@param uri string
 ---@param timeout_ms? integer
@@ -131,6 +170,36 @@ function moonlog.socket(uri, timeout_ms) end
 ---@field fold_ms? integer
 ---@field command_ms? integer
 
+---@class moonlog.ProjectorOptions
+---@field store moonlog.Store the log
+---@field files table<string, string> the pack, {path = source}
+---@field name string of the projection
+---@field view string a directory to keep it in
+---@field base? string view of a version before, to begin with
+---@field base_files? table<string, string>
+---@field start? integer
+---@field skips? integer[] positions to pass over
+---@field paused? boolean
+---@field log? string
+---@field boot? string
+---@field fold_ms? integer
+
+---@class moonlog.WhatifOptions
+---@field store moonlog.Store the log
+---@field before table<string, string> a pack, {path = source}
+---@field after table<string, string> and the other
+---@field unit? string only this one: "projection/balances"
+---@field from? integer differences that begin before this position are not told
+---@field limit? integer of each unit
+---@field scratch? string a directory to work in
+---@field progress? fun(unit: string, position: integer, head: integer): boolean? false ends it
+
+---@class moonlog.WindowOptions
+---@field time? "log"|"occurred" when it was recorded (the default), or when it happened
+---@field grace? string how long a window stays open after its end
+---@field offset? string where windows begin, from 1970 UTC on
+
+---@class moonlog.Window
 ---@class moonlog.NewEvent
 ---@class moonlog.Refusal
 ---@class moonlog.Split
@@ -141,5 +210,7 @@ function moonlog.socket(uri, timeout_ms) end
 ---@class moonlog.Store
 ---@class moonlog.Connection
 ---@class moonlog.Engine
+---@class moonlog.Projector
+---@class moonlog.ToldProjection
 
 return moonlog

@@ -19,6 +19,7 @@
 ---@field on table<string, moonlog.Handler> by type of event
 ---@field commands? table<string, moonlog.Command> by name
 ---@field snapshot? moonlog.Snapshot
+---@field record? boolean commands are kept beside what they decide, for `moonlog whatif`
 
 ---@class moonlog.Snapshot
 ---@field every integer events from one to the next, 10 at least
@@ -36,6 +37,44 @@
 ---@field drop? string[]
 ---@field cast? table<string, "integer"|"float"|"string"|"boolean">
 ---@field default? table<string, any> where the field is absent
+
+---A read model: rows that are kept up with the log, one for each key.
+---@class moonlog.Projection
+---@field projection string its name
+---@field from? string|moonlog.From which events; a text is a category
+---@field key? string|moonlog.Key "id", "stream", "type", "category", "data.a.b", "meta.actor", …
+---@field row? table what a row begins as; copied for each
+---@field init? fun(): table instead of key and row: makes the only row
+---@field on table<string, moonlog.RowHandler> by type of event
+---@field index? string[] fields of the row that it can be found by: {"owner", "address.city"}
+---@field window? moonlog.Window a row for each span of time
+---@field late? moonlog.RowHandler for events of a closed window; without it they are counted
+---@field merge? fun(row: table, other: table) for sessions by occurred: two that became one
+---@field ttl? string how long a row stays that nothing changes: "90d"
+---@field start? "beginning"|"now"|integer events before it do not count
+---@field fault? "stop"|"hold" what a handler that raises stops: all, or its row alone
+---@field sql? moonlog.Sql
+---@field snapshot? moonlog.Snapshot copies that are kept, to look at the past
+
+---What a type of event does to a row; moonlog.delete takes it away.
+---@alias moonlog.RowHandler fun(row: table, data: any, event: moonlog.Event): moonlog.Delete?
+
+---Which row an event goes to, or which rows; {} is none.
+---@alias moonlog.RowKey string|integer|boolean
+---@alias moonlog.Key fun(data: any, event: moonlog.Event): moonlog.RowKey|moonlog.RowKey[]
+
+---@class moonlog.From
+---@field category? string
+---@field stream? string
+---@field types? string[] those of `on` if they are not said
+---@field tags? string[] events that have all of them
+
+---@alias moonlog.SqlType "integer"|"real"|"text"|"blob"|"json"
+
+---The rows as a table in rows.sqlite; columns by fields of the row.
+---@class moonlog.Sql
+---@field table? string the projection's name if it is not said
+---@field columns table<string, moonlog.SqlType|{ type: moonlog.SqlType, path?: string }>
 
 ---The event around the data; read when asked for, and over when the handler returns.
 ---@class moonlog.Event

@@ -16,7 +16,12 @@ function testing.aggregate(file, id) end
 ---@return moonlog.testing.Upcaster
 function testing.upcaster(file) end
 
----The two above, for a pack whose rule files are in folders.
+---A test of a projection.
+---@param file string relative to the spec's folder
+---@return moonlog.testing.Projection
+function testing.projection(file) end
+
+---All of these, for a pack whose rule files are in folders.
 ---@param dir string relative to the spec's folder; files are relative to it
 ---@return moonlog.testing.Pack
 function testing.pack(dir) end
@@ -24,6 +29,7 @@ function testing.pack(dir) end
 ---@class moonlog.testing.Pack
 ---@field aggregate fun(file: string, id?: string): moonlog.testing.Aggregate
 ---@field upcaster fun(file: string): moonlog.testing.Upcaster
+---@field projection fun(file: string): moonlog.testing.Projection
 
 ---{ "Deposited", { amount = 5 }, occurred = "2026-01-05T09:00:00Z" }
 ---@class moonlog.testing.Event
@@ -35,6 +41,7 @@ function testing.pack(dir) end
 ---@field occurred? integer|string
 ---@field time? integer|string
 ---@field id? string
+---@field stream? string of a projection's event
 
 ---@class moonlog.testing.Aggregate
 local aggregate = {}
@@ -96,5 +103,53 @@ function upcaster:drops() end
 ---@param events moonlog.testing.Event[]
 ---@return moonlog.testing.Upcaster
 function upcaster:splits(events) end
+
+---@class moonlog.testing.Projection
+local projection = {}
+
+---What happened, in the order of the log.
+---@param events moonlog.testing.Event[]|moonlog.testing.Event
+---@return moonlog.testing.Projection
+function projection:given(events) end
+
+---What time it is recorded from here on.
+---@param time integer|string
+---@return moonlog.testing.Projection
+function projection:at(time) end
+
+---Time passes, and nothing happens.
+---@param duration string "1d", "1h30m"
+---@return moonlog.testing.Projection
+function projection:advance(duration) end
+
+---The row of a key is this, by now; nil: there is none.
+---@param key moonlog.RowKey? nil for a projection without keys
+---@param expected table?
+---@param window? integer|string a time in it
+---@return moonlog.testing.Projection
+function projection:row(key, expected, window) end
+
+---These rows are there, and no others: {key = row}, or { {key, row, a time in its window}, … }.
+---@param rows table
+---@return moonlog.testing.Projection
+function projection:rows(rows) end
+
+---The window of a row is over.
+---@param key moonlog.RowKey?
+---@param window? integer|string a time in it
+---@return moonlog.testing.Projection
+function projection:closed(key, window) end
+
+---It is not over yet.
+---@param key moonlog.RowKey?
+---@param window? integer|string a time in it
+---@return moonlog.testing.Projection
+function projection:open(key, window) end
+
+---The last of these events stops the projection; it is as if it had not happened.
+---@param events moonlog.testing.Event[]|moonlog.testing.Event
+---@param text? string stands in what is raised
+---@return moonlog.testing.Projection
+function projection:raises(events, text) end
 
 return testing

@@ -18,32 +18,40 @@ end
 
 -- ---- help -----------------------------------------------------------------------------------
 
-local function lines_of(title, rows, width)
-  local lines = { title }
+--- Rows of texts as lines, each column as wide as it must be.
+local function columns_of(rows, before)
+  local widths, lines = {}, {}
   for _, row in ipairs(rows) do
-    lines[#lines + 1] = ("  %-" .. width .. "s  %s"):format(row[1], row[2])
+    for n, text in ipairs(row) do widths[n] = math.max(widths[n] or 0, #text) end
+  end
+  for i, row in ipairs(rows) do
+    local cells = {}
+    for n, text in ipairs(row) do cells[n] = text .. (" "):rep(widths[n] - #text) end
+    lines[i] = ((before or "") .. table.concat(cells, "  ")):gsub(" +$", "")
   end
   return table.concat(lines, "\n")
 end
+
+local function section_of(title, rows) return title .. "\n" .. columns_of(rows, "  ") end
 
 local function usage_of(command)
   return "." .. command.name .. (command.words and " " .. command.words or "")
 end
 
 local INTRODUCTION = [[
-Anything else is Lua: an expression is shown, `x = 5` is kept. `_` is the last result, `_1` the one
-before it, to `_9`. A statement that is not finished goes on on the next line; an empty line gives
-it up.]]
+Anything else is Lua: an expression is shown, `x = 5` is kept. `_` is the last
+result, `_1` the one before it, to `_9`. A statement that is not finished goes
+on on the next line; an empty line gives it up. `.help WORD` tells more.]]
 
 local function help_all(session)
   local dots, lua, own = {}, {}, {}
   for i, one in ipairs(commands) do dots[i] = { usage_of(one), one.help } end
-  for i, one in ipairs(words.list) do lua[i] = { one.name, one.help } end
+  for i, one in ipairs(words.list) do lua[i] = { one.name, one.help:match "^[^;]+" } end
   for i, name in ipairs(session:aggregate_names()) do
     own[i] = { ('%s "ID"'):format(name), ":COMMAND{…}  :state()  :history()" }
   end
-  local parts = { lines_of("commands", dots, 22), lines_of("words", lua, 22) }
-  if #own > 0 then parts[#parts + 1] = lines_of("aggregates", own, 22) end
+  local parts = { section_of("commands", dots), section_of("words", lua) }
+  if #own > 0 then parts[#parts + 1] = section_of("aggregates", own) end
   parts[#parts + 1] = INTRODUCTION
   return table.concat(parts, "\n\n")
 end
@@ -77,15 +85,13 @@ end
 
 -- ---- rules ----------------------------------------------------------------------------------
 
-local function unit_line(unit)
-  return ("%-24s %-20s %s  %s"):format(unit.unit, unit.file or "", (unit.hash or ""):sub(1, 12),
-    unit.status or "")
-end
-
 local function units_text(units)
-  local lines = {}
-  for i, unit in ipairs(units) do lines[i] = show.clean(unit_line(unit)):gsub("%s+$", "") end
-  return table.concat(lines, "\n")
+  local rows = {}
+  for i, unit in ipairs(units) do
+    rows[i] = { show.clean(unit.unit), show.clean(unit.file or ""), (unit.hash or ""):sub(1, 12),
+      unit.status or "" }
+  end
+  return columns_of(rows)
 end
 
 --- What loading said, for people; and whether the pack is active now.
@@ -140,6 +146,41 @@ local function rules(session)
   return #units > 0 and units_text(units) or "no rules are active; `.load DIR` makes some so"
 end
 
+--- One difference in a line; `moonlog whatif` shows all there is to know of it.
+local function difference_text(one)
+  local key = one.key == moonlog.null and "" or show.clean(tostring(one.key))
+  local at = one.first and one.first ~= moonlog.null and ("since #%d"):format(one.first.position)
+  return { show.clean(one.unit), key, one.command and "command " .. show.clean(one.command)
+    or one.kind, at or "" }
+end
+
+--- The first lines of what would be different.
+local function whatif(session, _, dir)
+  local files = must(session.read_pack(dir))
+  local result = must(session.connection:call("whatif", { files = files, limit = 20 }))
+  if result.diagnostics then
+    return (report_text { diagnostics = result.diagnostics, units = {} })
+  end
+  local rows, sum = {}, 0
+  for i, one in ipairs(result.differences) do rows[i] = difference_text(one) end
+  for _, unit in ipairs(result.units) do
+    sum = sum + unit.differing + unit.refused + unit.allowed + unit.others
+  end
+  if sum == 0 then return "nothing would be different" end
+  if sum > #rows then rows[#rows + 1] = { ("and %d more"):format(sum - #rows) } end
+  return columns_of(rows)
+end
+
+local function projections(session)
+  local rows = {}
+  for i, one in ipairs(must(session.connection:projections())) do
+    local fault_of = type(one.error) == "table" and one.error.message
+    rows[i] = { show.clean(one.name), one.state or "", ("#%d"):format(one.position or 0),
+      ("%d rows"):format(one.rows or 0), fault_of and show.clean(fault_of) or "" }
+  end
+  return #rows > 0 and columns_of(rows) or "the active rules have no projections"
+end
+
 local function state(session, given)
   local at = math.tointeger(given[3]) or given[3]
   return session:show(words.call(session, "state", given[1], given[2], { at = at }))
@@ -173,6 +214,8 @@ local function position_by(session, time, head)
 end
 
 local OUTSIDE = "'%s' is no position and no time; write .at 17 or .at 2026-01-05T10:00"
+local RECORDED_LATER = "nothing was recorded by then; state(AGGREGATE, ID, {as_of=TIME}) asks for "
+  .. "what had happened"
 
 local function pin(session, _, text)
   local head = must(session.connection:head()).position
@@ -181,8 +224,8 @@ local function pin(session, _, text)
   if not position and not time then refuse(OUTSIDE, show.clean(text)) end
   if time then position = position_by(session, time, head) end
   if position < 1 or position > head then
-    refuse("the log has %s", head == 0 and "no events yet" or time and "nothing that old" or
-      ("the positions 1 to %d"):format(head))
+    refuse("%s", head == 0 and "the log has no events yet" or time and RECORDED_LATER or
+      ("the log has the positions 1 to %d"):format(head))
   end
   session.pin = position
   return ("reads and states are as of #%d, %s; `.now` comes back"):format(position,
@@ -202,6 +245,8 @@ local function filter_of(given)
       item[key] = item[key] or {}
       table.insert(item[key], value)
     elseif category then selection.category = category
+    elseif name or selection.stream then
+      refuse(".tail knows no '%s'; `.help tail` says what it knows", show.clean(word))
     elseif word ~= "$all" then selection.stream = word end
   end
   if next(item) then selection.query = { item } end
@@ -212,10 +257,11 @@ local function tail(session, given)
   if not session.terminal then
     refuse "`.tail` wants a terminal; `moonlog tail` follows without one"
   end
+  local selection, options = filter_of(given[1] == "on" and {} or given)
   if session.tail then session.tail:close() end
   session.tail = nil
   if given[1] == "off" then return "no more" end
-  session.tail = must(session.connection:subscribe(filter_of(given)))
+  session.tail = must(session.connection:subscribe(selection, options))
   return "events are shown as they come; `.tail off` ends it"
 end
 
@@ -225,11 +271,15 @@ local table_of_commands = {
   { name = "help", words = "[WORD]", help = "this list, or more about one word",
     complete = { "help" }, run = help },
   { name = "load", words = "DIR", least = 1,
-    help = "check the rules in a directory, and make them the active ones", run = load_rules_in },
+    help = "check a directory of rules, and make them active", run = load_rules_in },
   { name = "reload", help = "load the same directory again", run = reload },
   { name = "rules", help = "the active rules", run = rules },
+  { name = "whatif", words = "DIR", least = 1,
+    help = "what would be different with a directory of rules", run = whatif },
+  { name = "projections", help = "the read models: where they are, and what is wrong",
+    run = projections },
   { name = "state", words = "AGGREGATE ID [AT]", least = 2,
-    help = "what one adds up to; AT: a revision, #POSITION or a time",
+    help = "what one is; AT: a revision, #POSITION or a time",
     complete = { "aggregate", "id" }, run = state },
   { name = "at", words = "POS|TIME", least = 1, help = "look at the past; nothing is written there",
     manual = [[pins what is read, and states, to what was recorded up to a position, or a time

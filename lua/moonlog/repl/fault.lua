@@ -66,7 +66,9 @@ function fault.script(sentence, told)
   end
   local event = told.event
   if type(event) == "table" then
-    parts[#parts + 1] = ("  event #%s, %s in %s"):format(event.position, show.clean(event.type),
+    local at = math.type(event.position) and ("event #%d,"):format(event.position)
+      or "decided, and not written:"
+    parts[#parts + 1] = ("  %s %s in %s"):format(at, show.clean(event.type),
       show.clean(event.stream))
   end
   return table.concat(parts, "\n")

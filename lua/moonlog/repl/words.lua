@@ -8,12 +8,16 @@ local words = {}
 
 local EVENTS = 1000 -- that `read` gives when no limit is asked for
 
--- THE table: what there is, for .help and for completion. `run` gets the session first.
+-- THE table: what there is, for .help, which lists it up to a semicolon, and for completion. `run`
+-- gets the session first. Of its other arguments the first `least` have to be there, and those
+-- from `tables` on are tables if they are.
 local list = {}
 local by_name = {}
 
-local function word(name, usage, help, run)
-  local one = { name = name, usage = usage, help = help, run = run }
+local NONE = math.huge
+
+local function word(name, least, tables, usage, help, run)
+  local one = { name = name, usage = usage, help = help, run = run, least = least, tables = tables }
   list[#list + 1] = one
   by_name[name] = one
 end
@@ -28,9 +32,21 @@ end
 
 local HERE = debug.getinfo(1, "S").short_src .. ":"
 
+--- What is missing, and options that are none, are told by how the word is written.
+local function check_usage(one, ...)
+  local given = table.pack(...)
+  for n = 1, math.max(one.least, given.n) do
+    local value = given[n]
+    local wrong = n >= one.tables and type(value) ~= "table"
+    if value == nil then wrong = n <= one.least end
+    if wrong then error("BAD_REQUEST: write " .. one.usage, 0) end
+  end
+end
+
 --- Runs a word. A mistake in its arguments is told without this file's name: who made it stands
 -- at the prompt.
 local function call(session, name, ...)
+  check_usage(by_name[name], ...)
   local results = table.pack(pcall(by_name[name].run, session, ...))
   if results[1] then return table.unpack(results, 2, results.n) end
   local raised = results[2]
@@ -95,6 +111,10 @@ function handle.__index(_, name)
   if methods[name] then return methods[name] end
   return function(self, args, options)
     local about = about_of(self, name)
+    if args ~= nil and type(args) ~= "table" then
+      error(("%s takes a table, as in %s %s:%s{…}"):format(name, about.aggregate,
+        show.quote(about.id), name), 2)
+    end
     return call(about.session, "command", about.aggregate, about.id, name, args, options)
   end
 end
@@ -122,7 +142,7 @@ local function pinned(session, selection, options)
   options.limit = nil -- what lies behind the pin does not count
 end
 
-word("read", 'read(STREAM, {from=, limit=, backward=, system=})',
+word("read", 0, 2, 'read(STREAM, {from=, limit=, backward=, system=})',
   'events of a stream, "$all", "$category:C" or {query=…}; 1000 if no limit is given',
   function(session, selection, given)
     local options, events = {}, {}
@@ -146,7 +166,7 @@ word("read", 'read(STREAM, {from=, limit=, backward=, system=})',
     return events
   end)
 
-word("state", 'state(AGGREGATE, ID, {at=, as_of=})',
+word("state", 2, 3, 'state(AGGREGATE, ID, {at=, as_of=})',
   'what the events of one add up to; at: a revision, "#POSITION" or a time',
   function(session, aggregate, id, options)
     local asked = { at = options and options.at, as_of = options and options.as_of, explain = true }
@@ -160,18 +180,45 @@ word("state", 'state(AGGREGATE, ID, {at=, as_of=})',
     return state
   end)
 
-word("head", "head([STREAM])", "where the log ends, or a stream",
+word("row", 1, 3, "row(PROJECTION, KEY, {window=, after=, at=})",
+  "a row of a read model; without KEY that of one that has no keys",
+  function(session, name, key, options)
+    local asked = { at = session.pin }
+    for option, value in next, options or {} do asked[option] = value end
+    local result = check(session.connection:get(name, key, asked))
+    if type(result.row) == "table" then
+      session:note(result.row, ("position %d"):format(result.position))
+    end
+    return result.row
+  end)
+
+word("rows", 1, 2, "rows(PROJECTION, {prefix=, index=, from=, to=, limit=, backward=})",
+  "rows of a read model, {key, row}; 1000 if no limit is given",
+  function(session, name, options)
+    local asked, found = { at = session.pin, limit = EVENTS }, {}
+    for option, value in next, options or {} do asked[option] = value end
+    for key, row, window in session.connection:scan(name, asked) do
+      found[#found + 1] = { key = key, row = row, window = window }
+    end
+    if #found == 0 then session:note(found, "no rows") end
+    return found
+  end)
+
+word("projections", 0, 1, "projections()", "how the read models are",
+  function(session) return check(session.connection:projections()) end)
+
+word("head", 0, NONE, "head([STREAM])", "where the log ends, or a stream",
   function(session, stream) return check(session.connection:head(selection_of(stream))) end)
 
-word("streams", "streams{category=, prefix=, limit=}", "streams in the order they began",
+word("streams", 0, 1, "streams{category=, prefix=, limit=}", "streams in the order they began",
   function(session, options) return check(session.connection:streams(options)) end)
 
-word("status", "status()", "what the daemon and its store are doing",
+word("status", 0, 1, "status()", "what the daemon and its store are doing",
   function(session) return check(session.connection:status()) end)
 
 -- ---- writing ----------------------------------------------------------------------------------
 
-word("append", "append(STREAM, TYPE, DATA, {expected=})",
+word("append", 2, 4, "append(STREAM, TYPE, DATA, {expected=})",
   "appends an event; or several: append(STREAM, {{type=, data=}, …}, {expected=})",
   function(session, stream, events, data, options)
     check_now(session)
@@ -182,7 +229,7 @@ word("append", "append(STREAM, TYPE, DATA, {expected=})",
     return check(session.connection:append(selection_of(stream), event, options))
   end)
 
-word("command", "command(AGGREGATE, ID, NAME, {…}, {meta=, command_id=})",
+word("command", 3, 4, "command(AGGREGATE, ID, NAME, {…}, {meta=, command_id=})",
   "asks the rules to decide; gives the events written, or the refusal",
   function(session, aggregate, id, name, args, options)
     check_now(session)
@@ -197,13 +244,14 @@ word("command", "command(AGGREGATE, ID, NAME, {…}, {meta=, command_id=})",
     return result.events
   end)
 
-word("signal", "signal(SUBJECT, DATA)", "tells whoever listens now; gives how many that are",
+word("signal", 1, NONE, "signal(SUBJECT, DATA)",
+  "tells whoever listens now; gives how many that are",
   function(session, subject, data)
     check_now(session)
     return check(session.connection:signal(subject, data))
   end)
 
-word("aggregate", "aggregate(NAME)(ID)", "an aggregate whose name is another word's",
+word("aggregate", 1, NONE, "aggregate(NAME)(ID)", "an aggregate whose name is another word's",
   function(session, name) return words.aggregate(session, name) end)
 
 words.list = list

@@ -106,6 +106,16 @@ function methods:unit(kind, path)
   return nil, ("%s is no rule file of its pack"):format(path)
 end
 
+--- A projection of the pack, in two states that live at once.
+function methods:projections(name)
+  self.folds = self.folds or {}
+  if not self.folds[name] then
+    self.folds[name] = { assert(moonlog.projection { files = self.files, name = name }),
+      assert(moonlog.projection { files = self.files, name = name }) }
+  end
+  return table.unpack(self.folds[name])
+end
+
 --- The schema that events of a type end at.
 function methods:latest(kind)
   local schema = 1
