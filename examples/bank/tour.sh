@@ -67,6 +67,10 @@ moonlog command account eve open owner=Eve --command-id tour-1
 moonlog command account eve deposit amount=100 --command-id tour-2
 moonlog command account eve deposit amount=100 --command-id tour-2
 
+say 'What is asked across all accounts is a read model: rows that a rule keeps up with the log.'
+moonlog projection scan balances --index balance --backward
+moonlog projection get daily_totals Deposited --window 2026-01-15T00:00:00Z
+
 say 'What business refuses is an answer with a code, and nothing is written.'
 refused 5 moonlog command account eve withdraw amount=500
 
