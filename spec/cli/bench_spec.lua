@@ -36,6 +36,9 @@ describe("cli: bench", function()
     local plain = {
       "import", "fill", "fill.early", "fill.late", "rss", "rss.anonymous", "size", "size.log",
       "open.cold", "open.warm",
+      "projection.build.1k", "projection.build.1m", "projection.linear.1k",
+      "projection.linear.1m", "projection.rss.1k", "projection.rss.1m", "projection.get.1k",
+      "projection.get.1m", "projection.incremental",
     }
     for _, name in ipairs(timed) do
       local figure = assert(figures[name], name)

@@ -1,5 +1,6 @@
 -- moonlog import and export: whole batches, named lines, and there and back again.
 local json = require "spec.support.json"
+local moonlog = require "moonlog"
 local program = require "spec.support.program"
 local tmpdir = require "spec.support.tmpdir"
 
@@ -275,6 +276,24 @@ describe("cli: export", function()
     local on = program.on(tmpdir.new() .. "/store")
     on({ "import" }, sample)
     assert.equal((on { "read", "$all" }), (on { "export" }))
+  end)
+
+  it("leaves out what is the system's, which import refuses with its line", function()
+    local dir = tmpdir.new() .. "/store"
+    local store = assert(moonlog.open { dir = dir })
+    assert(store:append { { stream = "a", events = { { type = "T" } } },
+      { stream = "$rules", events = { { type = "RulesActivated" } } },
+      { stream = "b", events = { { type = "T" } } } })
+    store:close()
+    local one, other = program.on(dir), program.on(tmpdir.new() .. "/s")
+    local exported = one { "export" }
+    assert.equal(2, #json.lines(exported))
+    assert.equal(2, json.read((other({ "import" }, exported))).events)
+    local all = one { "export", "--system" }
+    assert.equal("$rules", json.lines(all)[2].stream)
+    local _, err, status = other({ "import", "--batch", "1" }, all)
+    assert.equal(1, status)
+    assert.match("^moonlog: FORBIDDEN: line 2, column %d+: streams that begin with %$", err)
   end)
 
   it("prints a span of positions", function()

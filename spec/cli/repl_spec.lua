@@ -440,7 +440,8 @@ screen
 type \x04
 end
 ]]):format(other.pid), { columns = 200 })
-    contains(out, 'is closed; connect again\nmoonlog> 40 + 2\n42\nmoonlog> head()\nUNREACHABLE: ')
+    contains(out, 'is closed; connect again\n-- no daemon is behind this prompt any more: ' ..
+      '`.quit`, and begin again\nmoonlog> 40 + 2\n42\nmoonlog> head()\nUNREACHABLE: ')
     assert.equal(0, (other:wait()))
   end)
 

@@ -57,8 +57,12 @@ describe("cli: rules", function()
     local _, err, status = on { "rules", "load", tmpdir.new() }
     assert.equal(3, status)
     assert.matches("there is no rule file", err)
-    _, _, status = on { "rules", "load", tmpdir.new() .. "/none" }
-    assert.equal(3, status)
+    for _, none in ipairs { tmpdir.new() .. "/none", "README.md" } do
+      _, err, status = on { "rules", "load", none }
+      assert.equal(3, status)
+      assert.equal(("moonlog: NOT_FOUND: there is no directory %s with rules in it\n"):format(none),
+        err)
+    end
     _, err, status = on { "rules", "laod", "x" }
     assert.equal(2, status)
     assert.matches("did you mean load", err)
@@ -66,6 +70,19 @@ describe("cli: rules", function()
       _, _, status = on(words)
       assert.equal(2, status)
     end
+  end)
+
+  it("take an example's folder of rules for it, but not that of a pack", function()
+    local out, err, status = on { "rules", "check", "examples/fines" }
+    assert.equal(0, status, err)
+    assert.truthy(out:find('"file":"fine.lua"', 1, true), out)
+    local pack = tmpdir.new()
+    program.shell(("mkdir %s/rules %s/lib"):format(pack, pack))
+    program.write(pack .. "/lib/one.lua", "return 1")
+    program.write(pack .. "/rules/a.lua", 'require "lib.one" ' .. packs.ACCOUNT)
+    out, err, status = on { "rules", "check", pack }
+    assert.equal(0, status, err)
+    assert.equal("rules/a.lua", json.read(out).file)
   end)
 
   it("show prints the source of a unit", function()
@@ -149,6 +166,7 @@ describe("cli: doctor", function()
       assert.equal("ok", verdicts["worker: " .. wall])
     end
     assert.is_truthy(verdicts["lua: concat"])
+    assert.matches('"verdict":"warning","more":"rules: %l+, plain Lua: %l+; ', out)
     out, err, status = program.run { "doctor", "--data", "/dev/null" }
     assert.same({ "", 7 }, { err, status })
     assert.matches('"directory","verdict":"bad"', out)

@@ -6,7 +6,7 @@ local tmpdir = require "spec.support.tmpdir"
 local verbs = {
   "append", "import", "export", "read", "streams", "head", "status", "verify", "bench", "help",
   "version", "serve", "config", "tail", "signal", "listen", "rpc", "repl",
-  "dev",
+  "dev", "command", "state", "rules", "projection", "test", "doctor",
 }
 
 describe("cli: help", function()

@@ -15,7 +15,7 @@ local function copy()
 end
 
 local function export(dir)
-  local out, err, status = program.run { "export", "--data", dir, "-o", "ndjson" }
+  local out, err, status = program.run { "export", "--system", "--data", dir, "-o", "ndjson" }
   assert.equal(0, status, err)
   return out
 end

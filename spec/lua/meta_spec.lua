@@ -70,6 +70,13 @@ describe("lua/moonlog/meta", function()
       fields_of(page, "moonlog.Step"))
   end)
 
+  it("has the fields of a projection, and of what stands in it", function()
+    local page, source = slurp "rules", "core/rules/shape_projection.c"
+    assert.same(names_in(source, "keys"), fields_of(page, "moonlog.Projection"))
+    assert.same(names_in(source, "from_keys"), fields_of(page, "moonlog.From"))
+    assert.same(names_in(source, "sql_keys"), fields_of(page, "moonlog.Sql"))
+  end)
+
   it("has the fields of an event and of ctx", function()
     local page = slurp "rules"
     assert.same(names_in("core/script/envelope.c", "names"), fields_of(page, "moonlog.Event"))
@@ -84,6 +91,8 @@ describe("lua/moonlog/meta", function()
     assert.same(sorted(getmetatable(aggregate).__index), words_of(page, "aggregate"))
     local upcaster = t.upcaster "../../examples/bank/rules/upcast_opened.lua"
     assert.same(sorted(getmetatable(upcaster).__index), words_of(page, "upcaster"))
+    local projection = t.projection "../../examples/bank/rules/balances.lua"
+    assert.same(sorted(getmetatable(projection).__index), words_of(page, "projection"))
     local pack = t.pack "../../examples/bank/rules"
     assert.same(sorted(pack), fields_of(page, "moonlog.testing.Pack"))
   end)

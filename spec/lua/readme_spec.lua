@@ -27,7 +27,7 @@ local function write_pack()
     program.write(dir .. "/" .. name, text)
     count = count + 1
   end
-  assert.equal(4, count)
+  assert.equal(6, count)
   return dir
 end
 
@@ -59,7 +59,7 @@ describe("lua/README.md", function()
       program.path, dir))
     assert.equal(0, status, out .. err)
     assert.equal("", err)
-    assert.truthy(out:match "\n4 passed, 0 failed\n$", out)
+    assert.truthy(out:match "\n5 passed, 0 failed\n$", out)
   end)
 
   it("is a session with that pack, in which every command says what it promises", function()
@@ -97,6 +97,6 @@ describe("lua/README.md", function()
     local shown = program.slurp(PAGE):match "\n    rules/basket_spec.lua:%d+: (.-)\n\n"
     local lines = shown:gsub("\n    ", "\n")
     assert.truthy(out:find(lines, 1, true), out)
-    assert.truthy(out:match "\n3 passed, 1 failed\n$")
+    assert.truthy(out:match "\n4 passed, 1 failed\n$")
   end)
 end)

@@ -210,6 +210,35 @@ describe("repl: a session", function()
     assert.truthy(refused "account()":find('account wants an id, as in account "ada"', 1, true))
   end)
 
+  it("says how a word is written when something is missing, or is no table", function()
+    local state = "BAD_REQUEST: write state(AGGREGATE, ID, {at=, as_of=})"
+    for _, line in ipairs { "state()", "state 'account'", "state('account', nil, {})",
+      "state('account', 'ada', 0)", "account 'ada':state(0)" } do
+      assert.equal(state, refused(line), line)
+    end
+    assert.truthy(refused "read('$all', 3)":find("BAD_REQUEST: write read(STREAM, ", 1, true))
+    assert.truthy(refused "append()":find("BAD_REQUEST: write append(STREAM, TYPE, ", 1, true))
+    assert.truthy(refused "command('account', 'ada', 'open', 1)":find("write command(", 1, true))
+    assert.truthy(refused "account('ada'):deposit(30)":find(
+      'deposit takes a table, as in account "ada":deposit{…}', 1, true))
+    assert.truthy(said "state('account', 'ada', nil)":find("revision 0", 1, true))
+    assert.truthy(said "#read()":find "^%d+$")
+  end)
+
+  it("tails what is asked for, and nothing that is not understood", function()
+    for _, line in ipairs { ".tail", ".tail on", ".tail $all", ".tail account-ada type=A tag=x" } do
+      assert.truthy(said(line):find("as they come", 1, true), line)
+    end
+    assert.truthy(refused ".tail stream=a-1":find(
+      ".tail knows no 'stream=a-1'; `.help tail`", 1, true))
+    assert.truthy(refused ".tail a-1 b-1":find(".tail knows no 'b-1'", 1, true))
+    assert.equal("no more", said ".tail off")
+  end)
+
+  it("says how to ask for what had happened, where nothing was recorded", function()
+    assert.truthy(refused ".at 2001-01-01":find("state(AGGREGATE, ID, {as_of=TIME})", 1, true))
+  end)
+
   it("tells nothing that plays with the terminal", function()
     for _, line in ipairs { 'head "a\27[31m\xc2\x9b31m"', 'error "a\27[31m\xc2\x9b31m"',
       'raed"\27\xc2\x9b"' } do
@@ -240,6 +269,7 @@ describe("repl: a session", function()
       assert.truthy(said(".help " .. command.name):find("." .. command.name, 1, true))
       assert.equal(command, session:find_command(command.name))
     end
+    for line in all:gmatch "[^\n]+" do assert.truthy(utf8.len(line) <= 80, line) end
     assert.truthy(all:find("\n  read ", 1, true))
     assert.truthy(all:find('\n  account "ID"', 1, true))
     assert.truthy(said ".help read":find("read(STREAM", 1, true))
@@ -305,6 +335,44 @@ describe("repl: a session", function()
     assert.equal("1300", said "aggregate 'account' 'zoe':state().balance")
     assert.equal("account \"zoe\"", said "aggregate 'account' 'zoe'")
     assert.equal("2", said "#read(account 'zoe')")
+  end)
+end)
+
+describe("repl: read models", function()
+  local server, connection, session
+  setup(function()
+    server = daemon.start()
+    connection = assert(m.connect(server.uri))
+    local report = assert(connection:call("rules.load", { files = { ["sums.lua"] = [[
+return { projection = "sums", from = "account", key = "id", row = { sum = 0 },
+  on = { Deposited = function(row, d) row.sum = row.sum + d.amount end } }]] } }))
+    assert.is_true(report.active)
+    for n, who in ipairs { "ada", "ben", "ada" } do
+      local event = { type = "Deposited", data = { amount = n } }
+      assert(connection:append("account-" .. who, event))
+    end
+    assert(connection:get("sums", "ada", { after = 4 }))
+    session = repl.new { connection = connection, name = "repl", terminal = true, width = 100,
+      read_pack = function() return nil, "NOT_FOUND: no files here" end }
+  end)
+  teardown(function()
+    connection:close()
+    assert.equal(0, (server:stop()))
+  end)
+
+  local function said(line)
+    local status, text = session:feed(line)
+    assert.equal("done", status, text)
+    return text
+  end
+
+  it("are words: a row, rows, and how they all are", function()
+    assert.equal("{ sum = 4 }  -- position 4", said 'row("sums", "ada")')
+    assert.equal("nil", said 'row("sums", "eve")')
+    assert.match('{ key = "ada", row = { sum = 4 } }.*{ key = "ben", row = { sum = 2 } }',
+      said 'rows "sums"')
+    assert.match('state = "live"', said "projections()")
+    assert.match("^sums +live +#4 +2 rows$", said ".projections")
   end)
 end)
 

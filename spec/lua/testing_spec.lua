@@ -23,7 +23,7 @@ return {
       if s.open then return moonlog.refuse "ALREADY_OPEN" end
       return moonlog.event("AccountOpened", { owner = { name = c.owner } })
     end,
-    open_old = function() return moonlog.event("AccountOpened", {}, { schema = 1 }) end,
+    open_old = function() return moonlog.event("AccountOpened", { owner = "" }, { schema = 1 }) end,
     deposit = function(_, c) return moonlog.event("Deposited", { amount = c.amount }) end,
     withdraw = function(s, c)
       if c.amount > s.balance then
@@ -223,7 +223,8 @@ return { aggregate = "thing", initial = { n = 0 },
       assert.match("account%.lua:%d+: attempt to index", fails(function()
         account():when "fail"
       end))
-      assert.match("account%.lua:12: .*event #1, Broken", fails(function()
+      assert.match("account%.lua:12: Broken that the command breaks decided cannot be folded: .*"
+        .. "decided, and not written: Broken in account", fails(function()
         account():when "breaks"
       end))
     end)
@@ -238,6 +239,10 @@ return { aggregate = "thing", initial = { n = 0 },
       assert.match("no handler for the event Deposted: misspelled", fails(function()
         account():given { { "Deposted", { amount = 1 } } }
       end))
+      account():given { deposited }
+      assert.match("no handler for the event Deposted: misspelled", fails(function()
+        account():given { { "Deposted", { amount = 1 } } }
+      end), "in a pack that has seen a first event before")
     end)
 
     it("refuses to emit a schema that upcasters would take for an old one", function()
@@ -358,6 +363,120 @@ return { aggregate = "thing", initial = { n = 0 },
         upcaster "parts.lua":from(1, {}):drops()
       end))
       assert.match("number from 1", fails(function() upcaster "opened.lua":from("1", {}) end))
+    end)
+  end)
+
+  describe("projection", function()
+    --- A projection of a pack of its own.
+    local function model(fields, before)
+      return t.projection(packs.directory { ["opened.lua"] = OPENED, ["model.lua"] = ([[
+local moonlog = require "moonlog"
+%s
+return { projection = "model", from = "account", %s }]]):format(before or "", fields) }
+        .. "/model.lua")
+    end
+    local SUMS = [[key = "id", row = { sum = 0 }, on = {
+      Deposited = function(row, d) row.sum = row.sum + d.amount end,
+      AccountOpened = function(row, d) row.owner = d.owner.name end,
+      AccountClosed = function() return moonlog.delete end }]]
+    local DAYS = [[key = "type", row = { n = 0 }, window = moonlog.tumbling "1d",
+      on = { Deposited = function(row) row.n = row.n + 1 end }]]
+
+    it("has rows of what was given", function()
+      model(SUMS):given { deposited, deposited }:row("test", { sum = 100 })
+        :given { "Deposited", { amount = 1 }, stream = "account-ada" }
+        :rows { test = { sum = 100 }, ada = { sum = 1 } }
+        :given { { "AccountClosed", stream = "account-ada" } }:row("ada", nil)
+        :rows { test = { sum = 100 } }
+    end)
+
+    it("sees old events as they are by now, and none of other streams", function()
+      model(SUMS):given { opened, { "Deposited", { amount = 1 }, stream = "order-1" } }
+        :rows { test = { sum = 0, owner = "Ada" } }
+      t.projection(packs.directory { ["model.lua"] = [[
+return { projection = "model", from = { tags = { "vip" } }, key = "stream",
+  on = { Deposited = function(row) row.n = (row.n or 0) + 1 end } }]] } .. "/model.lua")
+        :given { deposited, { "Deposited", { amount = 1 }, tags = { "new", "vip" } } }
+        :rows { ["test-1"] = { n = 1 } }
+    end)
+
+    it("has keys of all kinds, and one row where there are none", function()
+      model [[key = function(d) return { d.n, d.n > 1 } end,
+        on = { Counted = function(row) row.n = (row.n or 0) + 1 end }]]
+        :given { { "Counted", { n = 1 } }, { "Counted", { n = 2 } } }
+        :row(1, { n = 1 }):row(true, { n = 1 }):row(false, { n = 1 })
+        :rows { [1] = { n = 1 }, [2] = { n = 1 }, [true] = { n = 1 }, [false] = { n = 1 } }
+      model [[init = function() return { n = 0 } end,
+        on = { Counted = function(row) row.n = row.n + 1 end }]]
+        :given { { "Counted" }, { "Counted" } }:row(nil, { n = 2 })
+    end)
+
+    it("knows windows, by the time that is given", function()
+      local days = model(DAYS):at "2026-01-05T10:00:00Z":given { deposited, deposited }
+        :open("Deposited"):advance "14h":closed("Deposited"):given { deposited }
+        :rows { { "Deposited", { n = 2 }, "2026-01-05T12:00:00Z" },
+          { "Deposited", { n = 1 }, "2026-01-06T12:00:00Z" } }
+        :row("Deposited", { n = 1 }, "2026-01-06T00:00:00Z")
+      assert.match("has 2 rows here; say of which window", fails(function()
+        days:row("Deposited", { n = 1 })
+      end))
+      assert.match("from 2026%-01%-05T00:00:00.000000Z to 2026%-01%-06T00:00:00.000000Z is closed",
+        fails(function() days:open("Deposited", "2026-01-05T10:00:00Z") end))
+      assert.match("time does not go back", fails(function() days:at "2026-01-05T10:00:00Z" end))
+      assert.match('"soon" is no span of time', fails(function() days:advance "soon" end))
+      assert.match("has no windows", fails(function()
+        model(SUMS):given { deposited }:closed "test"
+      end))
+    end)
+
+    it("is stopped by what raises, and is as it was", function()
+      model(SUMS):given { deposited }
+        :raises({ deposited, { "Deposited", { amount = {} } } }, "attempt to perform arithmetic")
+        :row("test", { sum = 50 })
+      assert.match("nothing was raised", fails(function() model(SUMS):raises { deposited } end))
+      assert.match("was raised, and not\nsomething else", fails(function()
+        model(SUMS):raises({ { "Deposited", {} } }, "something else")
+      end))
+      assert.match("not the last event raised", fails(function()
+        model(SUMS):raises { { "Deposited", {} }, deposited }
+      end))
+      assert.match("model%.lua:4: attempt to perform arithmetic.*row%.sum %+ d%.amount",
+        fails(function() model(SUMS):given { { "Deposited", {} } } end))
+    end)
+
+    it("says what is different", function()
+      assert.match('%- *sum = 5\n%+ *sum = 50', fails(function()
+        model(SUMS):given { deposited }:row("test", { sum = 5 })
+      end))
+      assert.match('the rows are others.*%- *ada = { sum = 1 }.*%+ *test = { sum = 50 }',
+        fails(function() model(SUMS):given { deposited }:rows { ada = { sum = 1 } } end))
+      assert.match("sum = 50", fails(function()
+        model(SUMS):given { deposited }:row("test", nil)
+      end))
+    end)
+
+    it("is done twice, and what stays behind shows", function()
+      assert.match("done twice, the same events give other rows", fails(function()
+        model([[key = "id", on = { Deposited = function(row)
+          seen[#seen + 1] = true
+          row.n = #seen
+        end }]], "local seen = {}"):given { deposited }
+      end))
+    end)
+
+    it("has a handler for each event of its streams", function()
+      assert.match("has no handler for the event Deposted: misspelled%?", fails(function()
+        model(SUMS):given { { "Deposted", { amount = 1 } } }
+      end))
+    end)
+
+    it("is no aggregate, and an aggregate no projection", function()
+      assert.match("account%.lua is no projection, but aggregate/account", fails(function()
+        t.projection(dir .. "/account.lua")
+      end))
+      assert.match("the stream is that of the aggregate", fails(function()
+        account():given { "Deposited", { amount = 1 }, stream = "account-ada" }
+      end))
     end)
   end)
 end)

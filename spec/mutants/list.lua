@@ -277,5 +277,6 @@ bug { name = "a condition does not see what is staged", file = "core/store/admit
 -- The daemon and the rules have lists of their own.
 for _, one in ipairs(dofile "spec/mutants/server.lua") do bug(one) end
 for _, one in ipairs(dofile "spec/mutants/rules.lua") do bug(one) end
+for _, one in ipairs(dofile "spec/mutants/projections.lua") do bug(one) end
 
 return bugs

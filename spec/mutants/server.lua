@@ -220,8 +220,8 @@ bug { name = "a held connection is never resumed", file = "core/server/conn.c",
   killed_by = APPEND }
 
 bug { name = "any number of appends may be in flight", file = "core/server/conn.c",
-  from = "conn->held || conn->in_flight >= IN_FLIGHT_MAX || ml_conn_congested(conn)",
-  to = "conn->held || ml_conn_congested(conn)",
+  from = "conn->held || conn->in_flight >= IN_FLIGHT_MAX || full",
+  to = "conn->held || full",
   killed_by = APPEND }
 
 bug { name = "an append is answered before it is synced", file = "core/server/methods_append.c",
@@ -266,7 +266,7 @@ bug { name = "draining drops the answers under way", file = "core/server/server.
   also = { { "if (conn->in_flight > 0 || conn->flying.size > 0) return false;", "if (conn->in_flight > IN_FLIGHT_MAX) return false;" } },
   killed_by = SERVER }
 
-bug { name = "a command waits for its daemon's workers", file = "core/server/workers.c",
+bug { name = "a command waits for its daemon's workers", file = "core/server/spawn.c",
   from = "server->options->client >= 0 ? UV_IGNORE : UV_INHERIT_FD",
   to = "UV_INHERIT_FD",
   killed_by = "spec/cli/serve_spec.lua" }
@@ -385,6 +385,99 @@ bug { name = "an unknown parameter is ignored", file = "core/server/params.c",
   to = "if (names[n] == NULL) {\n            if (!ml_unpack_skip(&cursor)) return ML_BAD_REQUEST;\n            continue;\n        }",
   killed_by = DISPATCH }
 
+bug { name = "anybody may write what only the daemon says", file = "core/server/methods_append.c",
+  from = "if (!code) code = check_stream(write->stream, r->why);",
+  to = "if (!code && r->writes > 0) code = check_stream(write->stream, r->why);",
+  killed_by = APPEND }
+
+-- Rules that are too slow, or stopped, and clients that do not read. -----------------------------
+
+local WORKERS, COMMAND = "spec/server/workers_spec.lua", "spec/server/command_spec.lua"
+
+bug { name = "a unit is stopped for ever", file = "core/server/rules.c",
+  from = "    unit->stops++;\n",
+  to = "",
+  killed_by = WORKERS }
+
+bug { name = "a unit that came to its end in time is blamed for what was before", file = "core/server/rules.c",
+  from = "if (unit != NULL && !ml_rules_quarantined(unit)) unit->stops = 0;",
+  to = "(void)unit;",
+  killed_by = WORKERS }
+
+bug { name = "a quarantined unit is gone on with", file = "core/server/rules.c",
+  from = "    ml_workers_quarantine(server, unit->unit, why.sentence);\n",
+  to = "",
+  killed_by = WORKERS }
+
+bug { name = "what no worker has begun keeps the daemon from stopping", file = "core/server/server.c",
+  from = "    ml_workers_drain(server);\n",
+  to = "",
+  killed_by = WORKERS }
+
+bug { name = "a stopped worker is waited for", file = "core/server/crew.c",
+  from = "strncmp(name_end, \") T\", 3) == 0;",
+  to = "strncmp(name_end, \") ?\", 3) == 0;",
+  killed_by = WORKERS }
+
+bug { name = "answers of workers are promised to who does not read", file = "core/server/later.c",
+  from = "    conn->promised += promised;\n",
+  to = "    promised = 0;\n",
+  killed_by = COMMAND }
+
+bug { name = "a rule is blamed for a client's meta", file = "core/server/requests.c",
+  from = "if (meta.size > ML_COMMANDS_META_MAX)",
+  to = "if (meta.size > SIZE_MAX / 2)",
+  killed_by = COMMAND }
+
+-- Projections: a reader steps back, or waits for nothing. ----------------------------------------
+
+local PROJECTIONS = "spec/server/projections_spec.lua"
+
+bug { name = "an older answer is passed on behind a newer one", file = "core/server/readings.c",
+  from = "(!code && position < reading->of->served)",
+  to = "false",
+  killed_by = PROJECTIONS }
+
+bug { name = "who wants to see his own write does not", file = "core/server/readings.c",
+  from = "if (live->position >= reading->after) return true;",
+  to = "return true;",
+  killed_by = PROJECTIONS }
+
+bug { name = "a view that is built anew is asked at once", file = "core/server/swaps.c",
+  from = "g->ready = whole && g->position >= later_of(p->served, g->reached);",
+  to = "g->ready = whole || g->reached == 0 || g->position > 0;",
+  killed_by = PROJECTIONS }
+
+bug { name = "what a dead projector was asked is lost", file = "core/server/generations.c",
+  from = "        ml_readings_again((ml_reading *)ask);\n",
+  to = "        (void)0;\n",
+  killed_by = PROJECTIONS }
+
+bug { name = "a rollback holds until the restart", file = "core/server/projections.c",
+  from = "if (p->refused_at < p->version_since) p->refused[0] = '\\0';",
+  to = "p->refused[0] = '\\0';",
+  killed_by = PROJECTIONS }
+
+bug { name = "which version is live is not written down", file = "core/server/swaps.c",
+  from = "    ml_folders_write(p);\n",
+  to = "",
+  killed_by = PROJECTIONS }
+
+bug { name = "skipped events come back with a restart", file = "core/server/ledger.c",
+  from = "if (strcmp(p->skips[n].hash, hash) != 0) continue;",
+  to = "continue;",
+  killed_by = PROJECTIONS }
+
+bug { name = "a projection that begins now begins anew with each version", file = "core/server/projections.c",
+  from = "    if (p->tracing) p->since = pack->position;\n",
+  to = "",
+  killed_by = PROJECTIONS }
+
+bug { name = "a look at the past stays on the disk", file = "core/server/looks.c",
+  from = "    ml_folders_remove(process->server, look->path);\n",
+  to = "",
+  killed_by = PROJECTIONS }
+
 -- Hostile rules: the culprit is somebody else, or nobody. ----------------------------------------
 
 local HOSTILE = "spec/hostile/rules_daemon_spec.lua"
@@ -409,8 +502,8 @@ bug { name = "a state that cannot be kept is nobody's", file = "core/rules/aggre
   to = "NULL",
   killed_by = HOSTILE }
 
-bug { name = "an id may hold anything", file = "core/server/methods_command.c",
-  from = "    code = ml_event_check_name(stream_of(c), ML_STREAM_BYTES_MAX, \"stream\", why);\n",
+bug { name = "an id may hold anything", file = "core/server/requests.c",
+  from = "    code = ml_event_check_name(ml_commands_stream(c), ML_STREAM_BYTES_MAX, \"stream\", why);\n",
   to = "",
   killed_by = HOSTILE }
 

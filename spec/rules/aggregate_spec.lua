@@ -265,4 +265,18 @@ describe("rules/aggregate", function()
     local before = r.store:read "account-a" ()
     assert.same({ sum = 1 }, before.data)
   end)
+
+  it("folds what a split makes that a required file writes", function()
+    r:load {
+      ["account.lua"] = [[return { aggregate = "account", initial = { balance = 0 }, on = {
+        Deposited = function(s, d) s.balance = s.balance + d.amount end } }]],
+      ["moved.lua"] = [[local lib = require "lib.moved"
+        return { upcast = "Moved", latest = 2, [1] = lib.step }]],
+      ["lib/moved.lua"] = [[local moonlog = require "moonlog"
+        return { step = function(d)
+          return moonlog.split { moonlog.event("Deposited", { amount = d.a }) } end }]],
+    }
+    r:append("account-a", { { "Moved", { a = 5 } } })
+    assert.same({ balance = 5 }, r:state("account", "a").state)
+  end)
 end)

@@ -176,4 +176,17 @@ describe("rules/dryrun", function()
       end)
     end
   end)
+
+  it("reports a state that went wrong before the events that are compared", function()
+    local events = {}
+    for _ = 1, 2 do
+      for n = 1, 600 do events[n] = { "Happened", { amount = n } } end
+      r:append("thing-1", events)
+    end
+    local report, found = r:stage(rules.file "s.f = function() end")
+    assert.is_false(report.ok)
+    assert.equal("SHAPE", found.code)
+    assert.match("state%.f is a function", found.message)
+    assert.equal("unit.lua", found.file)
+  end)
 end)

@@ -77,6 +77,63 @@ describe("rules/engine", function()
     assert.equal(1333, r:state("account", "ada").state.balance)
   end)
 
+  describe("a decision that cannot be folded", function()
+    local function refused(body, act, pattern)
+      r:load { ["thing.lua"] = rules.file(body, { act = act }) }
+      local nothing, why, fault = r.engine:command { aggregate = "thing", id = "a", name = "act" }
+      assert.is_nil(nothing)
+      assert.match("^SCRIPT_ERROR: thing%.lua:4: " .. pattern, why)
+      assert.equal("aggregate/thing", fault.unit)
+      return fault
+    end
+    local HAPPENED = "return moonlog.event 'Happened'"
+
+    it("is an error of the handler, names the event, and is not written", function()
+      local fault = refused("s.n = d.x.y", HAPPENED,
+        "Happened that the command act decided cannot be folded: .*index a nil value")
+      assert.same({ position = m.null, type = "Happened", stream = "thing-a" }, fault.event)
+      assert.match("d%.x%.y", fault.source)
+      refused("if s.n == 1 then error 'twice' end s.n = s.n + 1",
+        "return { moonlog.event 'Happened', moonlog.event 'Happened' }", ".*: twice$")
+    end)
+
+    it("nor one whose state cannot be kept", function()
+      local fault = refused("s.f = error", HAPPENED, "what that the command act decided .*s?%.f ")
+      assert.is_nil(fault.event)
+    end)
+
+    it("is stopped in time", function()
+      assert.equal("overstay", refused("while true do end", HAPPENED, "Happened that ").kind)
+    end)
+
+    it("leaves the state as it was, and every event where it is to be", function()
+      r:load { ["thing.lua"] = rules.file([[
+        if d and d.bad then error "bad" end
+        s.n, s.at, s.ids = s.n + 1, { e.revision, e.stream, #e.tags, e.meta.unit }, s.ids or {}
+        if s.ids[e.id] or s.ids[e.position] or e.time <= 0 then error "seen" end
+        s.ids[e.id], s.ids[tostring(e.position)] = true, true]],
+        { act = [[local l = {}
+          local data, more = { bad = c.bad }, { tags = { "t" } }
+          for n = 1, c.count do l[n] = moonlog.event("Happened", data, more) end
+          return l]] }) }
+      assert(r:act("thing", "a", "act", { count = 3 }))
+      local before = r:state("thing", "a").state
+      assert.equal(3, before.n)
+      assert.same({ 2, "thing-a", 1, "aggregate/thing" }, before.at)
+      local request = { aggregate = "thing", id = "a", name = "act" }
+      request.args = { count = 2, bad = true }
+      assert.is_nil((r.engine:command(request)))
+      assert.same(before, r:state("thing", "a").state)
+      -- Decided, and never admitted: as if nothing had been.
+      request.args.bad = nil
+      assert(r.engine:command(request))
+      assert.same(before, r:state("thing", "a").state)
+      assert(r:act("thing", "a", "act", { count = 1 }))
+      assert.equal(4, r:state("thing", "a").state.n)
+      assert.equal(4, r:again():state("thing", "a").state.n)
+    end)
+  end)
+
   it("says at once what a handler raises on an admitted event, and forgets the state", function()
     found_ada()
     local stored = r:append("account-ada", { { "Deposited", { sum = 5 } } })
@@ -118,6 +175,8 @@ describe("rules/engine", function()
     refused({ aggregate = "account", name = "open" }, "^BAD_REQUEST: id is missing")
     refused({ id = "a", name = "open" }, "^BAD_REQUEST: aggregate is missing")
     refused({ aggregate = "account", id = "a\nb", name = "open" },
+      "^BAD_REQUEST: .*control character")
+    refused({ aggregate = "account", id = "a\0b", name = "open" },
       "^BAD_REQUEST: .*control character")
     refused({ aggregate = "account", id = ("x"):rep(600), name = "open" }, "^TOO_LARGE: ")
     refused({ aggregate = "account", id = "a", name = "open", dice = "short" },

@@ -112,4 +112,35 @@ describe("rules/engine_upcast", function()
     assert.is_false(engine:upcasts("Table", 1))
     engine:close()
   end)
+
+  it("lets data grow beyond what an event may have, and not without end", function()
+    r:load {
+      ["grown.lua"] = [[return { upcast = "Grown", latest = 3,
+        [1] = function(d) d.b = d.a return d end,
+        [2] = function(d) for n = 1, d.n do d[n .. ""] = d.a end return d end }]],
+      ["table.lua"] = [[return { upcast = "Table", latest = 2,
+        [1] = { default = { note = ("x"):rep(1000000) } } }]],
+    }
+    local text = ("x"):rep(700000)
+    assert.equal(text, upcast("Grown", { a = text, n = 0 })[1].data.b)
+    assert.equal(1000000, #upcast("Table", { a = text })[1].data.note)
+    local nothing, why = upcast("Grown", { a = text, n = 2 })
+    assert.is_nil(nothing)
+    assert.match("^SCRIPT_ERROR: grown%.lua:3: Grown, step %[2%]: data is over 2097152 bytes", why)
+  end)
+
+  it("blames the first function that gave what cannot be stored", function()
+    r:load {
+      ["spoilt.lua"] = [[return { upcast = "Spoilt", latest = 4,
+        [1] = function(d) return d end,
+        [2] = function(d) d.n = 0 / 0 return d end,
+        [3] = function(d) d.last = true return d end }]],
+      ["thing.lua"] = "return { aggregate = 'a', on = { Spoilt = function() end } }",
+    }
+    local expected = "^SCRIPT_ERROR: spoilt%.lua:3: Spoilt, step %[2%]: data holds NaN"
+    assert.match(expected, select(2, upcast("Spoilt", {})))
+    r:append("a-1", { { "Spoilt", {} } })
+    assert.match(expected, select(2, r:state("a", "1")))
+    r:append("b-1", { { "Table", {} } })
+  end)
 end)

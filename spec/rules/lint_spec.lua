@@ -36,6 +36,8 @@ describe("rules/lint", function()
   it("finds globals that nobody declares, in code that is never run too", function()
     finds(frame:format("", "if false then x = 1 end"), "GLOBAL", "error", "undeclared global 'x'",
       3)
+    finds(frame:format("", "s.n = os.time()"), "GLOBAL", "error",
+      "there is no 'os' in rules: rules see no clock", 3)
     finds(frame:format("", "s.n = amout"), "GLOBAL", "error", "undeclared global 'amout'", 3)
     finds(frame:format("local function never() return os.time() end", "s.n = never and 1"),
       "GLOBAL", "error", "'os'", 1)
@@ -100,5 +102,34 @@ describe("rules/lint", function()
     finds(frame:format("", lines), "GLOBAL", "error", "'missing'", 2 + 200 + 2)
     finds(frame:format(("\n"):rep(400), "\n\ns.n = missing"), "GLOBAL", "error", "'missing'",
       400 + 5)
+  end)
+
+  it("hides no error behind warnings", function()
+    local many = { "local t = {}" }
+    for n = 1, 80 do many[n + 1] = ("t[%d] = s.n"):format(n) end
+    local source = frame:format("local t, n = {}, 0", table.concat(many, "\n", 2)
+      .. "\nn = n + 1")
+    local report, found = r:stage(source)
+    assert.is_false(report.ok)
+    local errors = 0
+    for _, each in ipairs(report.diagnostics) do
+      if each.severity == "error" then
+        errors, found = errors + 1, each
+      end
+    end
+    assert.equal(1, errors)
+    assert.match("the variable 'n'", found.message)
+  end)
+
+  it("hides no error of one unit behind another's warning", function()
+    local lib = "local n = 0\nreturn { add = function() n = n + 1 return n end }"
+    local report = r:stage {
+      ["a.lua"] = "local l = require 'lib.l'\nreturn { aggregate = 'a', on = { A = function() "
+        .. "l.add() end } }",
+      ["b.lua"] = "local add = require 'lib.l'.add\nreturn { aggregate = 'b', on = { "
+        .. "A = function() add() end } }",
+      ["lib/l.lua"] = lib,
+    }
+    assert.is_false(report.ok)
   end)
 end)

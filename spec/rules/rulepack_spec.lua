@@ -138,10 +138,9 @@ describe("rules/rulepack", function()
       }
       assert.same({ "projection/balances", "reactor/payment" },
         { report.units[1].unit, report.units[2].unit })
-      assert.equal(2, #report.diagnostics)
-      for _, found in ipairs(report.diagnostics) do
-        assert.same({ "LATER", "warning" }, { found.code, found.severity })
-      end
+      assert.equal(1, #report.diagnostics) -- of the reactor
+      local found = report.diagnostics[1]
+      assert.same({ "LATER", "warning", "b.lua" }, { found.code, found.severity, found.file })
     end)
 
     it("has a name that no other unit of its kind has", function()
@@ -216,5 +215,14 @@ describe("rules/rulepack", function()
       local report = r:stage { ["other.lua"] = files["other.lua"], ["new.lua"] = aggregate "new" }
       assert.same({ "new", "same" }, { report.units[1].status, report.units[2].status })
     end)
+  end)
+
+  it("upcasts types that events can have", function()
+    for _, type in ipairs { [[\xff]], [[a\0b]], [[a\nb]], "" } do
+      local report, found = r:stage { ["x.lua"] =
+        ("return { upcast = '%s', latest = 2, [1] = { drop = { 'a' } } }"):format(type) }
+      assert.is_false(report.ok)
+      assert.match("^upcast: upcast must be the type of an event", found.message)
+    end
   end)
 end)

@@ -101,6 +101,22 @@ describe("script/guard", function()
     end
   end))
 
+  it("stops the compiler too", apart(function()
+    script.guard(LIMIT_MS)
+    -- A name is looked for among the locals of every function around it.
+    local parts, names = {}, {}
+    for depth = 1, 150 do
+      for n = 1, 198 do names[n] = ("v%d_%d"):format(depth, n) end
+      parts[depth] = "local function f() local " .. table.concat(names, ",")
+    end
+    local source = ("%s\n%s%s"):format(table.concat(parts, "\n"), ("a=b;"):rep(100000),
+      (" end"):rep(150))
+    local found = boxes.fault(source)
+    assert.same({ "overstay", "t.lua", 0 }, { found.kind, found.file, found.line })
+    found = boxes.fault("pcall(require, 'big')", { ["big.lua"] = source })
+    assert.same({ "overstay", "t.lua", 1 }, { found.kind, found.file, found.line })
+  end))
+
   it("names the line that was running, behind any pcall", apart(function()
     script.guard(LIMIT_MS)
     local box = boxes.run [[

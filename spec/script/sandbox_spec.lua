@@ -408,6 +408,18 @@ end }]]
       assert.same({ 2, "deep" }, { again.line, again.message })
     end)
 
+    it("blames no file that is not running, whatever its text says", function()
+      local files = { ["lib/other.lua"] = "return { fail = function()\nerror 'deep'\nend }" }
+      for _, raise in ipairs { "error('lib/other.lua:1: no', 0)",
+        "error { message = 'lib/other.lua:1: no' }", "error('lib/other.lua: no', 0)" } do
+        local found = fault("local x\n" .. raise, files)
+        assert.same({ "t.lua", 2 }, { found.file, found.line })
+        assert.match("^lib/other%.lua", found.message)
+      end
+      local found = fault("require 'lib.other'.fail()", files)
+      assert.same({ "lib/other.lua", 2, "deep" }, { found.file, found.line, found.message })
+    end)
+
     it("shows a value that is no string without asking it", function()
       local shown = {
         ["nil"] = "error(nil)", ["true"] = "error(true)", ["12"] = "12",

@@ -6,7 +6,8 @@ local words = script.words
 
 describe("script/words", function()
   it("are in the Lua module", function()
-    for _, name in ipairs { "event", "refuse", "split", "array", "map", "bytes" } do
+    for _, name in ipairs { "event", "refuse", "split", "array", "map", "bytes", "tumbling",
+      "hopping", "session" } do
       assert.equal("function", type(m[name]), name)
     end
     for _, name in ipairs { "drop", "delete", "null" } do
@@ -15,7 +16,8 @@ describe("script/words", function()
   end)
 
   it("are in a sandbox", function()
-    assert.equal("array bytes delete drop event map null refuse split", boxes.eval [[
+    assert.equal("array bytes delete drop event hopping map null refuse session split tumbling",
+      boxes.eval [[
       local out = {}
       for name in pairs(require "moonlog") do out[#out + 1] = name end
       return table.concat(out, " ")]])
@@ -24,7 +26,7 @@ describe("script/words", function()
   it("know what they made", function()
     local made = { event = words.event "Opened", refusal = words.refuse "NO",
       split = words.split { words.event "A", words.event "B" }, drop = words.drop,
-      delete = words.delete }
+      delete = words.delete, window = words.tumbling "1h" }
     for word, value in pairs(made) do assert.equal(word, script.word(value)) end
     for _, other in ipairs { 1, "a", {}, words.null, words.bytes "a", words.array {},
       setmetatable({}, {}), print } do
@@ -48,12 +50,27 @@ describe("script/words", function()
   end)
 
   it("show what they are", function()
-    assert.equal("moonlog.drop moonlog.delete moonlog.event moonlog.refusal moonlog.split",
-      ("%s %s %s %s %s"):format(m.drop, m.delete, m.event "E", m.refuse "R", m.split {}))
+    assert.equal("moonlog.drop moonlog.delete moonlog.event moonlog.refusal moonlog.split "
+      .. "moonlog.window",
+      ("%s %s %s %s %s %s"):format(m.drop, m.delete, m.event "E", m.refuse "R", m.split {},
+        m.session "1h"))
   end)
 
   it("refuse at the caller's line what makes no sense", function()
     local wrong = {
+      ["m.tumbling()"] = "string expected, got no value",
+      ["m.tumbling(5)"] = "string expected, got number",
+      ["m.tumbling '1 hour'"] = 'a span of time like "1h", "1h30m" or "15s" is expected',
+      ["m.tumbling('1h', 5)"] = "a table of names is expected, not a number",
+      ["m.tumbling('1h', { offest = '1m' })"] = 'did you mean "offset"',
+      ["m.tumbling('1h', { offset = 5 })"] = "offset must be a string",
+      ["m.tumbling('1h', { grace = 'long' })"] = "grace must be a span of time",
+      ["m.tumbling('1h', { time = 'ocurred' })"] = 'did you mean "occurred"',
+      ["m.hopping '1h'"] = "string expected, got no value",
+      ["m.hopping('1h', '2h')"] = "the hop is longer than the window",
+      ["m.hopping('65s', '1s')"] = "an event would be in more than 64 windows",
+      ["m.session '0s'"] = "a span of time like",
+      ["m.session('1h', { offset = '1m' })"] = 'unknown key "offset"',
       ["m.event()"] = "string expected, got no value",
       ["m.event(1)"] = "string expected, got number",
       ["m.event('')"] = "the type of an event is 1 to 256 bytes of UTF-8",

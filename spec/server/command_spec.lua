@@ -67,6 +67,141 @@ describe("server/methods_command", function()
     assert.equal(36, #event.meta.causation_id)
   end)
 
+  it("refuses a meta that no event could carry, before a rule can be blamed for it", function()
+    local function refused(meta)
+      return one:refused("command",
+        { aggregate = "account", id = "meta", name = "deposit", args = {}, meta = meta })
+    end
+    assert.matches("^TOO_LARGE: meta is %d+ bytes, the limit for a command is 65536",
+      refused { note = ("x"):rep(1 << 20) })
+    assert.matches("^TOO_LARGE: meta ", refused { note = ("x"):rep(1 << 16) })
+    assert.matches("^BAD_REQUEST: meta is no map", refused(5))
+    local deep = {}
+    for _ = 1, 31 do deep = { deep } end
+    assert.matches("^BAD_REQUEST: meta.* levels", refused { deep = deep })
+    local meta = { note = ("x"):rep(65000) }
+    assert.equal(65000, #assert(command("meta", "deposit", { amount = 1 }, { meta = meta }))
+      .events[1].meta.note)
+  end)
+
+  it("writes nothing that its rules cannot fold, and the stream goes on", function()
+    assert(command("brick", "deposit", { amount = 5 }))
+    local why = one:refused("command",
+      { aggregate = "account", id = "brick", name = "deposit", args = { amount = "five" } })
+    assert.matches("^SCRIPT_ERROR: account%.lua:%d+: Deposited that the command deposit decided "
+      .. "cannot be folded: ", why)
+    local told = assert(command("brick", "deposit", { amount = "five" }, { explain = true }))
+    assert.equal(why, told.error[2])
+    assert.same({ "Deposited", "account-brick", moonlog.null },
+      { told.fault.event.type, told.fault.event.stream, told.fault.event.position })
+    assert.equal(0, assert(one:call("head", { stream = "account-brick" })).revision)
+    assert(command("brick", "deposit", { amount = 1 }))
+    assert.equal(6, state("brick").state.balance)
+  end)
+
+  describe("to a client that does not read", function()
+    local other, slow, eye
+    before_each(function()
+      other = daemon.start(nil, { "--workers", "2" })
+      slow, eye = peer.connect(other.uri), peer.connect(other.uri)
+    end)
+    after_each(function()
+      slow:close()
+      eye:close()
+      assert.equal(0, (other:stop()))
+    end)
+
+    --- Asks so often; gives how many of these the daemon has taken when it has come to rest.
+    local function taken(count, method, params)
+      local before = assert(eye:call "status").requests
+      for _ = 1, count do slow:ask(method, params) end
+      local looks, quiet, last = 0, 0, 0
+      repeat
+        local status = assert(eye:call "status")
+        looks = looks + 1
+        local idle, now = true, status.requests - before - looks
+        for _, worker in ipairs(status.workers) do idle = idle and worker.waiting == 0 end
+        quiet = idle and now == last and now > 0 and quiet + 1 or 0
+        last = now
+      until quiet == 20
+      for _ = 1, count do assert.equal(moonlog.null, assert(slow:receive())[3]) end
+      return last
+    end
+
+    it("states wait until those before them are read", function()
+      assert(eye:call("rules.load", { files = { ["box.lua"] = [[
+        return { aggregate = "box", initial = { s = "" },
+          on = { Put = function(s, d) s.s = d end } }]] } }))
+      local event = { type = "Put", data = ("x"):rep(1 << 19) }
+      assert(eye:call("append", { stream = "box-1", events = { event } }))
+      assert.is_true(taken(200, "state", { aggregate = "box", id = "1" }) < 30)
+    end)
+
+    it("states that nobody could know to be large are refused, and may be asked again", function()
+      assert(eye:call("rules.load", { files = { ["box.lua"] = [[
+        return { aggregate = "box", initial = { s = "" },
+          on = { Put = function(s, d) s.s = d end } }]] } }))
+      for id, data in pairs { small = "x", large = ("x"):rep(1 << 19) } do
+        local event = { type = "Put", data = data }
+        assert(eye:call("append", { stream = "box-" .. id, events = { event } }))
+      end
+      for _ = 1, 100 do assert(slow:call("state", { aggregate = "box", id = "small" })) end
+      for _ = 1, 200 do slow:ask("state", { aggregate = "box", id = "large" }) end
+      repeat
+        local waiting = 0
+        for _, worker in ipairs(assert(eye:call "status").workers) do
+          waiting = waiting + worker.waiting
+        end
+      until waiting == 0
+      local given, refused = 0, 0
+      for _ = 1, 200 do
+        local message = assert(slow:receive())
+        if message[3] == moonlog.null then given = given + 1 else
+          assert.matches("^LIMIT: over 16 MiB of answers wait", message[3][2])
+          refused = refused + 1
+        end
+      end
+      assert.is_true(given >= 32 and refused > 0)
+      assert(slow:call("state", { aggregate = "box", id = "large" }))
+    end)
+
+    it("so do events that are translated for its subscriptions", function()
+      assert(eye:call("rules.load", { files = { ["payment.lua"] = packs.PAYMENT } }))
+      local event = { type = "Payment", data = { sum = 5, note = ("x"):rep(1 << 19) } }
+      for _ = 1, 2 do assert(eye:call("append", { stream = "pay-1", events = { event } })) end
+      local function answered()
+        local sum, idle = 0, true
+        for _, worker in ipairs(assert(eye:call "status").workers) do
+          sum, idle = sum + worker.answered, idle and worker.waiting == 0
+        end
+        return sum, idle
+      end
+      local before = answered()
+      for _ = 1, 30 do slow:ask("subscribe", { stream = "pay-1", after = "start" }) end
+      local last, quiet = before, 0
+      repeat
+        local sum, idle = answered()
+        quiet = idle and sum == last and sum > before and quiet + 1 or 0
+        last = sum
+      until quiet == 20
+      assert.is_true(last - before < 10)
+      local got = 0
+      while got < 60 do
+        local message = assert(slow:receive())
+        if message[2] == "event" then got = got + #message[3][1].events end
+      end
+    end)
+
+    it("so do reads of what is translated", function()
+      assert(eye:call("rules.load", { files = { ["payment.lua"] = packs.PAYMENT } }))
+      local event = { type = "Payment", data = { sum = 5, note = ("x"):rep(1 << 19) } }
+      for _ = 1, 4 do
+        assert(eye:call("append", { stream = "pay-1", events = { event } }))
+      end
+      assert.is_true(taken(60, "read", { stream = "pay-1" }) < 5)
+    end)
+  end)
+
   it("keeps the causation and correlation that it is given", function()
     local meta = { causation_id = "c", correlation_id = "k" }
     local event = assert(command("causes", "deposit", { amount = 5 }, { meta = meta })).events[1]

@@ -38,6 +38,17 @@ describe("server/methods_append", function()
         { stream = "a", events = { { type = "T" }, { type = "T" } } } } })))
   end)
 
+  it("goes to no stream of the system, alone or beside others; reading one is no matter", function()
+    assert.match("^FORBIDDEN: the stream %$rules is the system's", refused "$rules")
+    assert.match("^FORBIDDEN: ", refused "$")
+    assert.match("^FORBIDDEN: .*%$made%-1", one:refused("append", { writes = {
+      { stream = "a", events = { { type = "T" } } },
+      { stream = "$made-1", events = { { type = "T" } } } } }))
+    assert.equal(0, one:call("head").position)
+    assert(append "a$")
+    assert.match("^NOT_FOUND: ", one:refused("read", { stream = "$rules" }))
+  end)
+
   it("is as durable as it is asked to be, and says so", function()
     for _, level in ipairs { "disk", "os", "memory" } do
       assert.equal(level, assert(append("a", { durability = level })).durability)

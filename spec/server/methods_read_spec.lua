@@ -2,19 +2,22 @@
 local moonlog = require "moonlog"
 local daemon = require "spec.support.daemon"
 local peer = require "spec.support.peer"
+local tmpdir = require "spec.support.tmpdir"
 
 describe("server/methods_read", function()
   local served, one
 
   setup(function()
-    served = daemon.start()
-    local first <close> = peer.connect(served.uri)
+    local dir = tmpdir.new() .. "/store"
+    local store = assert(moonlog.open { dir = dir }) -- no client may write to $s-1
     for n = 1, 5 do -- positions 1 to 15
-      assert(first:call("append", { writes = {
+      assert(store:append {
         { stream = "a-1", events = { { type = "A", data = 3 * n - 2, tags = { "n" .. n, "x" } } } },
         { stream = "b-" .. n, events = { { type = "B", data = 3 * n - 1, tags = { "x" } } } },
-        { stream = "$s-1", events = { { type = "A", data = 3 * n, tags = { "s" } } } } } }))
+        { stream = "$s-1", events = { { type = "A", data = 3 * n, tags = { "s" } } } } })
     end
+    store:close()
+    served = daemon.start(dir)
   end)
   teardown(function() assert.equal(0, (served:stop())) end)
   before_each(function() one = peer.connect(served.uri) end)

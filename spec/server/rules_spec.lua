@@ -218,7 +218,10 @@ describe("server/rules", function()
       local history = assert(one:call "rules.history").activations
       assert.same({ "RulesRolledBack", "RulesActivated", "RulesActivated" },
         { history[1].type, history[2].type, history[3].type })
-      assert.equal(1, #assert(one:call("rules.history", { limit = 1 })).activations)
+      local page = assert(one:call("rules.history", { limit = 1 }))
+      assert.same({ history[1] }, page.activations)
+      page = assert(one:call("rules.history", { limit = 1, before = page.next }))
+      assert.same({ history[2] }, page.activations)
     end)
 
     it("of a unit leaves the others as they are", function()

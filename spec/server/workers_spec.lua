@@ -141,6 +141,96 @@ describe("server/workers", function()
     local id = deposit("a", 5)
     assert.equal(moonlog.null, answers(1)[id][3])
     assert.equal(5, balance "a")
+    assert.matches("worker %d was stopped from outside: killed", served:said())
+  end)
+
+  it("that are stopped in a handler are replaced, and the unit is not blamed", function()
+    local id = one:ask("command", { aggregate = "account", id = "a", name = "hang" })
+    await(function(list)
+      for _, worker in pairs(list) do
+        if worker.state == "running" then signal(worker.pid, "STOP") return true end
+      end
+    end)
+    -- On the next worker it is stopped like any other.
+    assert.matches("^SCRIPT_ERROR: account.lua:%d+: ", answers(1)[id][3][2])
+    assert.matches("worker %d was stopped from outside: killed", served:said())
+    assert.equal(0, assert(one:call "rules.list").units[1].kills)
+  end)
+
+  it("call the one that checks packs by what it does", function()
+    local function bench()
+      local list = assert(watcher:call "status").workers
+      return assert(list[#list].worker == "checks" and list[#list])
+    end
+    signal(bench().pid, "KILL")
+    repeat until bench().restarts > 0
+    assert.matches("the worker that checks packs ended %(status 0, signal 9%)", served:said())
+  end)
+
+  it("do not ask a unit again that has to be stopped again and again", function()
+    local ids = {}
+    for n = 1, 30 do
+      ids[n] = one:ask("command", { aggregate = "account", id = "q" .. n, name = "hang" })
+    end
+    local stopped, quarantined = 0, 0
+    local list = answers(30)
+    for _, id in ipairs(ids) do
+      local why = list[id][3][2]
+      if why:find "^SCRIPT_ERROR: aggregate/account is quarantined: .* 10 times in a row" then
+        quarantined = quarantined + 1
+      else
+        assert.matches("^SCRIPT_ERROR: account.lua:%d+: ", why)
+        stopped = stopped + 1
+      end
+    end
+    assert.same({ 10, 20 }, { stopped, quarantined })
+    local unit = assert(one:call "rules.list").units[1]
+    assert.same({ "quarantined", 10, 0 }, { unit.status, unit.stops, unit.kills })
+    assert.equal(1, assert(one:call "status").rules.quarantined)
+    assert(one:call("command", { aggregate = "counter", id = "c", name = "count" }))
+    assert(one:call("rules.load", { files = { ["account.lua"] = packs.DOUBLE } }))
+    deposit("b", 1)
+    answers(1)
+    assert.equal(2, balance "b")
+  end)
+
+  it("count those that were stopped in a row: one that ends in time begins anew", function()
+    local function stops() return assert(one:call "rules.list").units[1].stops end
+    assert(one:call("append", { stream = "account-trap", events = { { type = "Trapped" } } }))
+    for _ = 1, 2 do
+      for n = 1, 9 do
+        assert.matches("^SCRIPT_ERROR: account.lua:%d+: ",
+          one:refused("state", { aggregate = "account", id = "trap" }))
+        assert.equal(n, stops())
+      end
+      deposit("a", 1)
+      answers(1)
+      assert.equal(0, stops())
+    end
+    assert.equal(2, balance "a")
+  end)
+
+  it("do not begin what waits for them when the daemon is to stop", function()
+    local other = daemon.start(nil, { "--workers", "1" })
+    local client, eye = peer.connect(other.uri), peer.connect(other.uri)
+    assert(client:call("rules.load", { files = FILES }))
+    for n = 1, 8 do
+      client:ask("command", { aggregate = "account", id = "h" .. n, name = "hang" })
+    end
+    local args = { amount = 1 } -- waits for its turn on its stream
+    client:ask("command", { aggregate = "account", id = "h8", name = "deposit", args = args })
+    repeat
+      local worker = assert(eye:call "status").workers[1]
+    until worker.state == "running" and worker.waiting >= 6
+    other:signal "TERM"
+    local said = {}
+    for n = 1, 9 do said[n] = assert(client:receive())[3][2]:match "^[%u_]+" end
+    -- At once: before the one at work comes to its end, which is the last.
+    local line = table.concat(said):gsub("SHUTTING_DOWN", "-"):gsub("SCRIPT_ERROR", "!")
+    assert.matches("^!*%-%-%-+!$", line)
+    client:close()
+    eye:close()
+    assert.equal(0, (other:wait()))
   end)
 
   it("do not ask a unit again that kills its workers", function()
@@ -157,8 +247,8 @@ describe("server/workers", function()
         repeat worker = running() until worker
         signal(worker.pid, "STOP")
         held = running()
-        if held then signal(worker.pid, "SEGV") end
-        signal(worker.pid, "CONT")
+        if held then signal(worker.pid, ("SEGV %d; kill -CONT"):format(worker.pid)) end
+        if not held then signal(worker.pid, "CONT") end
       until held
       return answers(#ids)[ids[#ids]][3][2]
     end
@@ -169,6 +259,7 @@ describe("server/workers", function()
       quarantined = assert(one:call "rules.list").units[1]
       assert.equal(n, quarantined.kills)
     end
+    assert.matches("quarantined: this version .* has killed its worker 5 times", served:said())
     assert.equal("quarantined", quarantined.status)
     local id = deposit("b", 1)
     local why = answers(1)[id][3][2]

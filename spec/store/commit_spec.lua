@@ -65,6 +65,47 @@ describe("store/commit: durability", function()
     end)
   end
 
+  it("flush costs no sync where there is nothing to sync", function()
+    local recorder = core.disk.recorder(stores.disk())
+    store = stores.open(recorder)
+    local function syncs()
+      recorder:clear()
+      assert.is_true(store:flush "disk")
+      return recorder:count "sync"
+    end
+    assert.equal(0, syncs()) -- as the opening has left it
+    assert(append(store, "a", { "T" }))
+    assert.equal(1, syncs()) -- the WATERMARK
+    assert.equal(0, syncs())
+    assert(append(store, "a", { "T" }, { durability = "os" }))
+    assert.is_true(syncs() > 0)
+  end)
+
+  it("rest syncs what is not on the disk, and the WATERMARK, with the next settle", function()
+    local recorder = core.disk.recorder(stores.disk())
+    store = stores.open(recorder)
+    assert(append(store, "a", { "T" }, { durability = "os" }))
+    recorder:clear()
+    assert.is_true(store:rest())
+    assert.same({ 0, "staged" }, { recorder:count "sync", store:work() })
+    assert.is_true(store:rest()) -- once is enough
+    assert.is_true(store:settle(true))
+    assert.same({ 2, "done" }, { recorder:count "sync", store:work() })
+    assert.equal(1, store:stats().durable)
+    assert.is_true(store:rest())
+    assert.equal("done", store:work())
+  end)
+
+  it("rest waits for nobody: another thread does it", function()
+    store = stores.open(tmpdir.new(), { no_threads = false })
+    assert(append(store, "a", { "T" }, { durability = "os" }))
+    assert.is_true(store:rest())
+    assert.is_true(store:settle(false))
+    assert.equal("flying", store:work())
+    assert.is_true(store:settle(true))
+    assert.equal(1, store:stats().durable)
+  end)
+
   it("memory: is not written by flush memory", function()
     assert(append(store, "a", { "T" }, { durability = "memory" }))
     assert.is_true(store:flush "memory")

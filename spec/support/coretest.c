@@ -12,6 +12,8 @@ static const luaL_Reg rooms[] = {
     {"socket", luaopen_coretest_socket},
     {"script", luaopen_coretest_script},
     {"upcast", luaopen_coretest_upcast},
+    {"view", luaopen_coretest_view},
+    {"projection", luaopen_coretest_projection},
     {NULL, NULL},
 };
 

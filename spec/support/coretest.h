@@ -21,6 +21,8 @@ int luaopen_coretest_store(lua_State *L);
 int luaopen_coretest_socket(lua_State *L);
 int luaopen_coretest_upcast(lua_State *L);
 int luaopen_coretest_script(lua_State *L);
+int luaopen_coretest_view(lua_State *L);
+int luaopen_coretest_projection(lua_State *L);
 
 /* Pushes nil and "CODE: sentence"; gives 2. */
 int ml_coretest_refuse(lua_State *L, const ml_error *why);

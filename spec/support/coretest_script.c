@@ -362,7 +362,7 @@ static int script_apart(lua_State *L)
 /* word(value) -> the word that made it */
 static int script_word(lua_State *L)
 {
-    static const char *const names[] = {"none", "event", "refusal", "split", "drop", "delete"};
+    static const char *const names[] = {"none", "event", "refusal", "split", "drop", "delete", "window"};
     luaL_checkany(L, 1);
     lua_pushstring(L, names[ml_word_of(L, 1)]);
     return 1;

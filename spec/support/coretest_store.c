@@ -362,6 +362,12 @@ static int store_work(lua_State *L)
     return 1;
 }
 
+static int store_rest(lua_State *L)
+{
+    box *self = box_at(L);
+    return push_done(L, self, ml_store_rest(self->store));
+}
+
 static int store_flush(lua_State *L)
 {
     static const char *const levels[] = {"disk", "os", "memory", NULL};
@@ -578,7 +584,7 @@ static const luaL_Reg store_methods[] = {
     {"append", store_append},   {"submit", store_submit},   {"settle", store_settle},
     {"flush", store_flush},     {"read", store_read},       {"subscribe", store_subscribe},
     {"head", store_head},       {"streams", store_streams}, {"stats", store_stats},
-    {"work", store_work},       {NULL, NULL}};
+    {"work", store_work},       {"rest", store_rest},       {NULL, NULL}};
 
 static const luaL_Reg cursor_methods[] = {{"next", cursor_next},
                                           {"poll", cursor_poll},

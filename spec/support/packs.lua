@@ -54,6 +54,19 @@ return {
 }
 ]]
 
+--- What is in the accounts, by owner too.
+packs.BALANCES = [[
+return {
+  projection = "balances", from = { category = "account" }, key = "stream",
+  row = { balance = 0, n = 0 }, index = { "owner" },
+  on = {
+    AccountOpened = function(row, d) row.owner = d.owner end,
+    Deposited = function(row, d) row.balance, row.n = row.balance + d.amount, row.n + 1 end,
+    Withdrawn = function(row, d) row.balance, row.n = row.balance - d.amount, row.n + 1 end,
+  },
+}
+]]
+
 --- Payments had a sum, and have an amount and a currency by now; those of nothing are dropped.
 packs.PAYMENT = [[
 local moonlog = require "moonlog"

@@ -8,7 +8,8 @@ local walk = {}
 local function neutral(text)
   return (text:gsub("%d%d%d%d%-%d%d%-%d%dT[%d:.]+Z", "TIME")
     :gsub("%x%x%x%x%x%x%x%x%-%x%x%x%x%-%x%x%x%x%-%x%x%x%x%-%x+", "UUID")
-    :gsub("%f[%w]%x%x%x%x%x%x%x%x%x%x%x%x%f[%W]", "HASH"))
+    :gsub("%f[%w]%x%x%x%x%x%x%x%x%x%x%x%x%f[%W]", "HASH")
+    :gsub(" +%d[%d.]* s +", " SPAN "))
 end
 
 --- The commands of a page, each with the lines that are promised below it.
