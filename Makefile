@@ -26,15 +26,15 @@ FLAGS_fuzz := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-r
 CFLAGS += -std=c11 -D_GNU_SOURCE $(WARN) $(WERROR) $(FLAGS_$(MODE)) -fPIC -fvisibility=hidden -pthread
 LUA_CFLAGS = $(shell pkg-config --cflags lua5.4)
 LDLIBS := -lcrypto -lm
+VIEWLIBS := -llmdb -lsqlite3
 # The SIGBUS handler outlives a dlclose, so our shared objects stay.
 SHARED := -shared -Wl,-z,nodelete
 
 # ---- dependencies: Debian packages, asked for only when one is missing -----------------
-NEED_build := gcc libc6-dev pkg-config lua5.4 liblua5.4-dev libmsgpack-dev libxxhash-dev libssl-dev libuv1-dev libseccomp-dev libedit-dev
+NEED_build := gcc libc6-dev pkg-config lua5.4 liblua5.4-dev libmsgpack-dev libxxhash-dev libssl-dev libuv1-dev libseccomp-dev libedit-dev liblmdb-dev libsqlite3-dev
 NEED_test := lua-busted python3 python3-msgpack python3-pynvim neovim nodejs
 NEED_lint := clang clang-format cppcheck lua-check
 NEED_fuzz := clang libclang-rt-14-dev
-NEED_bench := libsqlite3-dev liblmdb-dev
 # The server's program is in it under another name; redis-server would start a service.
 NEED_bench_daemon := redis-tools
 
@@ -50,8 +50,8 @@ endef
 # ---- what is built ----------------------------------------------------------------------
 CORE := $(sort $(wildcard core/base/*.c core/log/*.c core/index/*.c core/store/*.c))
 # The worker process is the program's alone: the Lua module has no use for its walls.
-WORKER := core/rules/jail.c $(wildcard core/rules/worker.c)
-SCRIPT := $(filter-out $(WORKER),$(sort $(wildcard core/script/*.c core/rules/*.c)))
+WORKER := core/rules/jail.c $(wildcard core/rules/worker*.c core/projection/process*.c)
+SCRIPT := $(filter-out $(WORKER),$(sort $(wildcard $(addsuffix /*.c,core/script core/rules core/view core/projection))))
 CLI := $(sort $(wildcard core/cli/*.c core/server/*.c)) $(WORKER)
 LUA := $(shell cd lua && find moonlog -name '*.lua')
 COREOBJ := $(CORE:%.c=$(OUT)/obj/%.o)
@@ -73,10 +73,10 @@ quiet = $(if $(V),,@echo "$(1)";)
 
 $(OUT)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(call quiet,CC $<)$(CC) $(CFLAGS) $(if $(filter core/script/% core/rules/% core/cli/% spec/support/% spec/fuzz/%,$<),$(LUA_CFLAGS)) $(if $(filter examples/%,$<),-Icore) -MMD -MP -c -o $@ $<
+	$(call quiet,CC $<)$(CC) $(CFLAGS) $(if $(filter core/script/% core/rules/% core/projection/% core/cli/% spec/support/% spec/fuzz/%,$<),$(LUA_CFLAGS)) $(if $(filter examples/%,$<),-Icore) -MMD -MP -c -o $@ $<
 
 $(OUT)/moonlog: $(COREOBJ) $(SCRIPTOBJ) $(CLIOBJ)
-	$(call quiet,LD $@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) -luv -lseccomp -ledit $(shell pkg-config --libs lua5.4)
+	$(call quiet,LD $@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) $(VIEWLIBS) -luv -lseccomp -ledit $(shell pkg-config --libs lua5.4)
 
 $(OUT)/libmoonlog.so: $(COREOBJ)
 	$(call quiet,LD $@)$(CC) $(CFLAGS) $(LDFLAGS) $(SHARED) -Wl,-soname,libmoonlog.so.0 -o $@.0 $^ $(LDLIBS)
@@ -86,10 +86,10 @@ $(OUT)/libmoonlog.a: $(COREOBJ)
 	$(call quiet,AR $@)rm -f $@; $(AR) rcs $@ $^
 
 $(OUT)/moonlog.so: $(COREOBJ) $(SCRIPTOBJ)
-	$(call quiet,LD $@)$(CC) $(CFLAGS) $(LDFLAGS) $(SHARED) -o $@ $^ $(LDLIBS)
+	$(call quiet,LD $@)$(CC) $(CFLAGS) $(LDFLAGS) $(SHARED) -o $@ $^ $(LDLIBS) $(VIEWLIBS)
 
 $(OUT)/coretest.so: $(COREOBJ) $(SCRIPTOBJ) $(SPECOBJ)
-	$(call quiet,LD $@)$(CC) $(CFLAGS) $(LDFLAGS) $(SHARED) -o $@ $^ $(LDLIBS) -Wl,--no-as-needed -lmsgpackc
+	$(call quiet,LD $@)$(CC) $(CFLAGS) $(LDFLAGS) $(SHARED) -o $@ $^ $(LDLIBS) $(VIEWLIBS) -Wl,--no-as-needed -lmsgpackc
 
 $(OUT)/peers: spec/bench/peers.c Makefile
 	$(call quiet,CC $<)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< -lsqlite3 -llmdb
@@ -104,15 +104,17 @@ $(OUT)/race: $(COREOBJ) $(OUT)/obj/spec/race/race.o
 	$(call quiet,LD $@)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # The program but for its main, and libFuzzer's instead.
-FUZZ := frame segment index ndjson unpack event wire session upcast value pattern rulepack
+FUZZ := frame segment index ndjson unpack event wire session upcast value pattern rulepack viewkey
 $(OUT)/fuzz-%: $(OUT)/obj/spec/fuzz/%.o $(OUT)/obj/spec/fuzz/fuzz.o $(COREOBJ) $(SCRIPTOBJ) $(filter-out %/main.o,$(CLIOBJ))
-	$(call quiet,LD $@)$(CC) $(CFLAGS) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^ $(LDLIBS) -lmsgpackc -luv -lseccomp -ledit $(shell pkg-config --libs lua5.4)
+	$(call quiet,LD $@)$(CC) $(CFLAGS) -fsanitize=fuzzer $(LDFLAGS) -o $@ $^ $(LDLIBS) $(VIEWLIBS) -lmsgpackc -luv -lseccomp -ledit $(shell pkg-config --libs lua5.4)
 .SECONDARY: $(patsubst %,$(OUT)/obj/spec/fuzz/%.o,fuzz $(FUZZ))
 
 -include $(shell find $(OUT)/obj -name '*.d' 2>/dev/null)
 
 # ---- running and testing ----------------------------------------------------------------
 run: all ## a daemon on ./moonlog-data with examples/bank, and the repl; without a terminal its tour
+	@[ ! -t 0 ] || env -u MOONLOG_CONNECT $(OUT)/moonlog head account-dee --data $(DATA) >/dev/null 2>&1 || \
+	    env -u MOONLOG_CONNECT $(OUT)/moonlog import --data $(DATA) examples/bank/history.ndjson
 	@MOONLOG_LUA=lua $(OUT)/moonlog dev --data $(DATA) examples/bank
 
 test: all ## build, run every spec, end with `N passed, N failed`, and `, N skipped` if some were
@@ -137,7 +139,6 @@ tsan: deps ## everything that has threads under ThreadSanitizer
 	@TSAN_OPTIONS=halt_on_error=1 build/tsan/siege resume --deliveries 50000
 
 bench: all ## measure beside SQLite, LMDB and the bare disk; EVENTS=1000000 ROUNDS=3 SECONDS=2
-	$(call install,$(NEED_bench))
 	@$(MAKE) --no-print-directory MODE=$(MODE) $(OUT)/peers
 	@lua5.4 spec/bench/run.lua $(OUT) $(or $(EVENTS),1000000) $(or $(ROUNDS),3) $(or $(SECONDS),2)
 
@@ -160,7 +161,7 @@ fuzz: ## run each fuzz target for FUZZ_SECONDS=60, in build/fuzz
 LINTED = $(patsubst %.c,$(OUT)/obj/%.o,$(sort $(shell find core spec examples -name '*.c')))
 compiled: $(LINTED)
 lint: ## gcc and clang with -Werror over every C file, cppcheck, luacheck
-	$(call install,$(NEED_build) $(NEED_lint) $(NEED_bench))
+	$(call install,$(NEED_build) $(NEED_lint))
 	@$(MAKE) --no-print-directory OUT=build/lint/gcc CC=gcc WERROR=-Werror compiled
 	@$(MAKE) --no-print-directory OUT=build/lint/clang CC=clang WERROR=-Werror compiled
 	cppcheck --quiet --error-exitcode=1 --std=c11 -D_GNU_SOURCE -D__BYTE_ORDER__=1234 \
