@@ -66,6 +66,8 @@ const char ml_bench_manual[] =
     "half a second of warming up:\n\n"
     "  append      one event and wait, 1, 64 and 256 clients; 100 in an append; 100 in flight\n"
     "  expected    the same with an expected revision, 64 clients\n"
+    "  command     commands that a rule decides, 1 and 64 clients; and while 50 packs of 20\n"
+    "              files a second are loaded; events of a few bytes\n"
     "  scan        reading everything, in pages of 1000\n"
     "  load        streams of 100 events, one at random after the other, 16 clients\n"
     "  live        from publishing to delivery, 1000 events a second\n"

@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-const char *const ml_bench_net_words[] = {"append", "expected", "scan",   "load",
-                                          "live",   "fanout",   "signal", NULL};
+const char *const ml_bench_net_words[] = {"append", "expected", "command", "scan", "load",
+                                          "live",   "fanout",   "signal",  NULL};
 
 /* In the order of running. */
 static const ml_net_work works[] = {
@@ -16,6 +16,9 @@ static const ml_net_work works[] = {
     {"append.os.flight100", "events/s", ML_NET_APPEND, 1, 100, 1, false, 0,
      ml_bench_net_loop_append},
     {"expected.64", "events/s", ML_NET_EXPECTED, 64, 1, 1, true, 0, ml_bench_net_loop_append},
+    {"command.1", "commands/s", ML_NET_COMMAND, 1, 1, 1, true, 0, ml_bench_net_rules_run},
+    {"command.64", "commands/s", ML_NET_COMMAND, 64, 1, 1, true, 0, ml_bench_net_rules_run},
+    {"command.64.loads", "commands/s", ML_NET_COMMAND, 64, 1, 1, true, 50, ml_bench_net_rules_run},
     {"scan", "events/s", ML_NET_PAGE, 1, 2, 0, false, 0, ml_bench_net_loop_read},
     {"load.16", "streams/s", ML_NET_LOAD, 16, 1, 0, false, 0, ml_bench_net_loop_read},
     {"live.1k", "events/s", ML_NET_PUBLISH, 1, 0, 1, true, 1000, ml_bench_net_live_run},

@@ -3,6 +3,7 @@
  *     bench_net.c          the list of workloads, and what is noted of each
  *     bench_net_conn.c     connections: requests made beforehand and patched, replies
  *     bench_net_loop.c     closed loops: clients x requests in flight x events
+ *     bench_net_rules.c    commands, and rules loaded meanwhile
  *     bench_net_live.c     publishing while others listen: live, fan-out, signals
  *     bench_net_moonlog.c, bench_net_redis.c    the two dialects
  *
@@ -42,6 +43,7 @@ typedef struct ml_net ml_net;
 typedef enum ml_net_ask {
     ML_NET_APPEND,    /* so many events to the connection's stream */
     ML_NET_EXPECTED,  /* one, and the stream must be where it is expected */
+    ML_NET_COMMAND,   /* one that a rule decides, to the same stream */
     ML_NET_FILL,      /* part of the data set, into its streams */
     ML_NET_FILL_ALL,  /* the same, in one stream: for who has no log of all events */
     ML_NET_PAGE,      /* a page of all events */
@@ -58,7 +60,8 @@ typedef struct ml_net_work {
     ml_net_ask ask;
     unsigned clients, depth, batch; /* of a live one: who listens, -, - */
     bool disk;
-    unsigned rate;                  /* of a live one, events a second; 0: as fast as it goes */
+    unsigned rate;                  /* of a live one, events a second; 0: as fast as it goes; of
+                                     * commands, loads of rules a second */
     ml_code (*run)(ml_net *net, const struct ml_net_work *work);
 } ml_net_work;
 
@@ -187,6 +190,8 @@ void ml_bench_net_conn_seen(ml_net_conn *conn, const uint8_t *payload);
 /* bench_net_loop.c */
 ML_MUST_USE ml_code ml_bench_net_loop_append(ml_net *net, const ml_net_work *work);
 ML_MUST_USE ml_code ml_bench_net_loop_read(ml_net *net, const ml_net_work *work);
+/* bench_net_rules.c */
+ML_MUST_USE ml_code ml_bench_net_rules_run(ml_net *net, const ml_net_work *work);
 /* bench_net_live.c */
 ML_MUST_USE ml_code ml_bench_net_live_run(ml_net *net, const ml_net_work *work);
 

@@ -157,6 +157,22 @@ static void make_append(const ml_net *net, ml_net_ask what, ml_bytes stream, siz
     }
 }
 
+/* To the aggregate whose stream that is, of bench_net_rules.c. */
+static void make_command(ml_bytes stream, ml_net_form *form)
+{
+    const char *dash = memchr(stream.data, '-', stream.size);
+    ML_ASSERT(dash != NULL);
+    size_t category = (size_t)(dash - (const char *)stream.data);
+    begin_request(form, "command", 4);
+    put_pair(&form->bytes, "aggregate", (ml_bytes){stream.data, category});
+    put_pair(&form->bytes, "id", (ml_bytes){dash + 1, stream.size - category - 1});
+    put_pair(&form->bytes, "name", ML_STR("deposit"));
+    ml_pack_text(&form->bytes, "args");
+    ml_pack_map(&form->bytes, 1);
+    ml_pack_text(&form->bytes, "amount");
+    ml_pack_int(&form->bytes, 1);
+}
+
 /* The name of a stream of the data set; gives where its digits are. */
 static size_t put_stream(ml_buf *out, ml_bytes prefix)
 {
@@ -220,6 +236,7 @@ static bool make(ml_net *net, ml_net_ask what, ml_bytes stream, size_t items, ml
     case ML_NET_APPEND:
     case ML_NET_EXPECTED:
     case ML_NET_PUBLISH: make_append(net, what, stream, items, form); break;
+    case ML_NET_COMMAND: make_command(stream, form); return true;
     case ML_NET_FILL: make_fill(net, stream, items, form); break;
     case ML_NET_FILL_ALL: return false; /* a log of all events is what it is */
     case ML_NET_PAGE: make_page(items, form); return true;

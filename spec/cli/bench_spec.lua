@@ -135,6 +135,7 @@ describe("cli: bench --connect", function()
     "append.1", "append.64", "append.256", "append.batch100", "append.os.flight100",
     "expected.64", "scan", "load.16", "live.1k", "fanout.50", "signal.10", "signal.100k",
   }
+  local commands = { "command.1", "command.64", "command.64.loads" } -- of the daemon alone
   local tiny = { "--events", "1000", "--seconds", "0.01", "-o", "ndjson" }
   local server
 
@@ -161,9 +162,10 @@ describe("cli: bench --connect", function()
     return json.read(out).revision + 1
   end
 
-  local function check(figures)
+  local function check(figures, more)
     local server_us = 0
-    for _, name in ipairs(names) do
+    for _, name in ipairs(more and table.move(more, 1, #more, #names + 1, { table.unpack(names) })
+      or names) do
       local figure = assert(figures[name], name)
       assert.is_true(figure.value > 0, name)
       assert.is_true(figure.count > 0, name)
@@ -183,16 +185,16 @@ describe("cli: bench --connect", function()
   it("stores and delivers what its figures say", function()
     server = daemon.start()
     local figures, count = net(server.uri)
-    assert.equal(#names, count)
-    check(figures)
+    assert.equal(#names + #commands, count)
+    check(figures, commands)
+    assert.truthy(figures["command.64.loads"].note:match "^%d+ loads meanwhile$")
     local published = figures["live.1k"].count + figures["fanout.50"].count // 50
     local stored = 1000 + published
     for _, name in ipairs { "append.1", "append.64", "append.256", "append.batch100",
-      "append.os.flight100", "expected.64" } do
+      "append.os.flight100", "expected.64", table.unpack(commands) } do
       stored = stored + figures[name].count
     end
-    assert.equal(stored, ask("head").position)
-    assert.equal(stored, ask("status").appended)
+    assert.equal(stored + length "$rules", ask("head").position)
     assert.equal(published, length "bench-live")
     assert.equal(100, length "bench-1000-000000009")
     assert.is_true(length "bench-peer-0000255" > 0)
