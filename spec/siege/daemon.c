@@ -171,6 +171,19 @@ bool ml_daemon_alive(ml_daemon *daemon)
     return !ended;
 }
 
+bool ml_daemon_owns(const ml_daemon *daemon, uint64_t pid)
+{
+    char path[64], line[512] = "";
+    int parent = 0;
+    snprintf(path, sizeof path, "/proc/%" PRIu64 "/stat", pid);
+    FILE *file = fopen(path, "re");
+    if (file == NULL) return false;
+    if (fgets(line, sizeof line, file) == NULL) line[0] = '\0';
+    fclose(file);
+    const char *at = strrchr(line, ')');
+    return at != NULL && sscanf(at + 1, " %*c %d", &parent) == 1 && parent == (int)daemon->pid;
+}
+
 /* ---- watching ------------------------------------------------------------------------- */
 
 static FILE *open_proc(const ml_daemon *daemon, const char *name)

@@ -40,6 +40,9 @@ void ml_daemon_kill(ml_daemon *daemon);
 bool ml_daemon_stop(ml_daemon *daemon);
 /* False if it has ended by itself. */
 bool ml_daemon_alive(ml_daemon *daemon);
+/* Is that a process that it has begun? What it says of one may be over by now, and the number
+ * somebody else's. */
+bool ml_daemon_owns(const ml_daemon *daemon, uint64_t pid);
 
 /* What the system says of it: resident bytes, those of them that are no file's (the log is read
  * through maps), the most they ever were, processor time in microseconds (it counts in steps of

@@ -1,11 +1,9 @@
 /* main.c -- `siege TRIAL`: the daemon under load and faults. */
-#include <ftw.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "siege.h"
@@ -16,6 +14,14 @@ static const char usage[] =
     "siege rules [--kills N]            kill -9 of workers and daemon under 8 clients that send "
     "commands; a model says what\n"
     "                                   each account's balance must be\n"
+    "siege views [--kills N] [--events N]\n"
+    "                                   kill -9 of projectors, workers and daemon; a model says "
+    "what each row must be\n"
+    "siege reloads [--reloads N]        rules are loaded, good and bad, and rolled back, under "
+    "readers: 0 failed reads, 0 steps back\n"
+    "siege pace [--events N] [--reloads N]\n"
+    "                                   how fast projections are read, also during a swap, and how "
+    "far they lag behind\n"
     "siege resume [--deliveries N]      subscriptions end and go on at random; 0 gaps, 0 "
     "duplicates\n"
     "siege idle [--connections N]       so many connections in 64 MB\n"
@@ -38,7 +44,8 @@ static const struct {
     {"kill", ml_kill_run},   {"resume", ml_resume_run}, {"idle", ml_idle_run},
     {"slow", ml_slow_run},   {"half", ml_half_run},     {"storm", ml_storm_run},
     {"full", ml_full_run},   {"mixed", ml_mixed_run},   {"descriptors", ml_descriptors_run},
-    {"rules", ml_rules_run},
+    {"rules", ml_rules_run}, {"views", ml_views_run},   {"reloads", ml_reloads_run},
+    {"pace", ml_pace_run},
 };
 
 static int refuse(const char *what)
@@ -52,11 +59,12 @@ static bool take_option(ml_siege *siege, const char *name, const char *value)
     const struct {
         const char *name;
         uint64_t *number;
-    } known[] = {{"--seed", &siege->seed},        {"--kills", &siege->kills},
-                 {"--rounds", &siege->rounds},    {"--deliveries", &siege->deliveries},
-                 {"--readers", &siege->readers},  {"--connections", &siege->connections},
-                 {"--frames", &siege->frames},    {"--clients", &siege->clients},
-                 {"--requests", &siege->requests}};
+    } known[] = {{"--seed", &siege->seed},         {"--kills", &siege->kills},
+                 {"--rounds", &siege->rounds},     {"--deliveries", &siege->deliveries},
+                 {"--readers", &siege->readers},   {"--connections", &siege->connections},
+                 {"--frames", &siege->frames},     {"--clients", &siege->clients},
+                 {"--requests", &siege->requests}, {"--reloads", &siege->reloads},
+                 {"--events", &siege->events}};
     if (strcmp(name, "--program") == 0) {
         siege->program = value;
         return true;
@@ -79,12 +87,6 @@ static const char *beside(const char *self)
     return path;
 }
 
-static int remove_one(const char *path, const struct stat *about, int kind, struct FTW *ftw)
-{
-    (void)about, (void)kind, (void)ftw;
-    return remove(path);
-}
-
 static int run(ml_siege *siege, const char *name, bool (*trial)(ml_siege *siege))
 {
     if (mkdtemp(siege->root) == NULL) {
@@ -95,7 +97,7 @@ static int run(ml_siege *siege, const char *name, bool (*trial)(ml_siege *siege)
     ml_daemon_place(&siege->daemon, siege->program, siege->root);
     bool good = trial(siege);
     ml_daemon_kill(&siege->daemon);
-    nftw(siege->root, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    ml_siege_remove(siege->root);
     if (!good)
         printf("%s: FAILED: %s\nagain: siege %s --seed %" PRIu64 "\n", name, siege->why, name,
                siege->seed);
@@ -108,6 +110,8 @@ int main(int argc, char **argv)
     ml_siege siege = {.program = given != NULL ? given : beside(argv[0]),
                       .seed = 1,
                       .kills = 300,
+                      .reloads = 200,
+                      .events = 300000,
                       .deliveries = 1000000,
                       .connections = 10000,
                       .readers = 1000,

@@ -211,21 +211,6 @@ static bool hear_all(trial *t)
 
 /* ---- a kill -------------------------------------------------------------------------------- */
 
-/* What `status` says may be over by now, and the number somebody else's. */
-static bool is_ours(const trial *t, uint64_t pid)
-{
-    char path[64], line[512] = "";
-    int parent = 0;
-    snprintf(path, sizeof path, "/proc/%" PRIu64 "/stat", pid);
-    FILE *file = fopen(path, "re");
-    if (file == NULL) return false;
-    if (fgets(line, sizeof line, file) == NULL) line[0] = '\0';
-    fclose(file);
-    const char *at = strrchr(line, ')');
-    return at != NULL && sscanf(at + 1, " %*c %d", &parent) == 1 &&
-           parent == (int)t->siege->daemon.pid;
-}
-
 /* One of them, or now and then all at once. */
 static bool kill_worker(trial *t)
 {
@@ -238,7 +223,7 @@ static bool kill_worker(trial *t)
     for (; count > 0 && known < PROCESSES; count--) {
         ml_bytes worker = {workers.at, (size_t)(workers.end - workers.at)};
         pids[known] = ml_client_natural(worker, "pid");
-        if (pids[known] > 0 && is_ours(t, pids[known])) known++;
+        if (pids[known] > 0 && ml_daemon_owns(&t->siege->daemon, pids[known])) known++;
         if (!ml_unpack_skip(&workers)) return ml_siege_wrong(t->siege, "status is cut short");
     }
     uint32_t first = known > 0 ? below(t, known) : 0, end = first + (known > 0);

@@ -20,6 +20,9 @@ siege() {
 
 siege kill --kills 300 40
 siege rules --kills 300 20
+siege views --kills 500 30 --events 200000 30000
+siege reloads --reloads 200 20
+siege pace --events 1000000 100000 --reloads 20 3
 siege resume --deliveries 1000000 100000
 siege idle --connections 10000 10000
 siege slow --readers 1000 1000 --rounds 9 3

@@ -1,6 +1,7 @@
 /* siege.c -- what the trials share. */
 #include "siege.h"
 
+#include <ftw.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -115,6 +116,17 @@ uint64_t ml_siege_idle_ms(ml_siege *siege)
     uint64_t before = ml_daemon_busy(&siege->daemon);
     poll(NULL, 0, 1000);
     return (ml_daemon_busy(&siege->daemon) - before) / 1000;
+}
+
+static int remove_one(const char *path, const struct stat *about, int kind, struct FTW *ftw)
+{
+    (void)about, (void)kind, (void)ftw;
+    return remove(path);
+}
+
+void ml_siege_remove(const char *path)
+{
+    nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }
 
 static void tell(void *context, const char *sentence)

@@ -16,7 +16,9 @@
 typedef struct ml_siege {
     const char *program; /* the moonlog that serves */
     uint64_t seed;
-    uint64_t kills;       /* of kill, rules */
+    uint64_t kills;       /* of kill, rules, views */
+    uint64_t reloads;     /* of reloads, pace */
+    uint64_t events;      /* of views, pace: those that are there at first */
     uint64_t deliveries;  /* of resume */
     uint64_t connections; /* of idle, storm, descriptors */
     uint64_t readers;     /* of slow */
@@ -32,6 +34,9 @@ typedef struct ml_siege {
 
 bool ml_kill_run(ml_siege *siege);
 bool ml_rules_run(ml_siege *siege);
+bool ml_views_run(ml_siege *siege);
+bool ml_reloads_run(ml_siege *siege);
+bool ml_pace_run(ml_siege *siege);
 bool ml_resume_run(ml_siege *siege);
 bool ml_idle_run(ml_siege *siege);
 bool ml_slow_run(ml_siege *siege);
@@ -71,6 +76,8 @@ bool ml_siege_status(ml_siege *siege, ml_client *client, const char *name, uint6
 bool ml_siege_settle(ml_siege *siege, ml_client *client, uint64_t connections);
 /* Processor time that the daemon takes in a second in which nobody asks anything, in ms. */
 uint64_t ml_siege_idle_ms(ml_siege *siege);
+/* A directory with all that is in it. */
+void ml_siege_remove(const char *path);
 /* `moonlog verify --deep`, by the library. */
 bool ml_siege_verify(ml_siege *siege);
 

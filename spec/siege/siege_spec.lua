@@ -1,5 +1,5 @@
 -- Very short runs of the trials of the daemon under load and faults. `make crash` has the long
--- ones, and the two that are about time: `slow` and `half`.
+-- ones, and the three that are about time: `slow`, `half` and `pace`.
 local program = require "spec.support.program"
 
 local siege = (os.getenv "MOONLOG_BUILD" or "build") .. "/siege"
@@ -35,6 +35,22 @@ describe("the daemon besieged", function()
     assert.is_true(number(out, "([%d,]+) states between") > 20)
     assert.matches("0 lost, 0 twice, 0 refused ones found, 0 states or refusals but the model's",
                    out, 1, true)
+  end)
+
+  it("has each row right, whatever is killed", function()
+    local out = pass "views --kills 12 --events 20000"
+    assert.is_true(number(out, "^views: ([%d,]+) kills") >= 12)
+    assert.is_true(number(out, "([%d,]+) appends acknowledged") > 50)
+    assert.is_true(number(out, "([%d,]+) rows read") > 100)
+    assert.matches("0 steps back, 0 rows gone, 0 rows other than the log's, by key and by index; "
+                   .. "digests as built from nothing", out, 1, true)
+  end)
+
+  it("changes versions, and no reader notices", function()
+    local out = pass "reloads --reloads 12"
+    assert.is_true(number(out, "^reloads: ([%d,]+) loads") >= 12)
+    assert.is_true(number(out, "([%d,]+) rows read") > 100)
+    assert.matches("0 failed reads, 0 steps back, 0 rows gone", out, 1, true)
   end)
 
   it("delivers without a gap or a duplicate", function()
