@@ -7,6 +7,7 @@
 #include "sql.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -420,12 +421,27 @@ static ml_code make_tables(ml_sql *sql, const ml_sql_about *about)
     return code ? code : run(sql, "COMMIT");
 }
 
+/* Without the links on the way to the table's directory: one in the place of the table itself is
+ * not followed. */
+static bool resolve(const char *path, char real[PATH_MAX])
+{
+    const char *name = strrchr(path, '/');
+    char *dir = name != NULL ? strndup(path, (size_t)(name - path)) : NULL;
+    char *found = dir != NULL ? realpath(dir, NULL) : NULL;
+    int size = found != NULL ? snprintf(real, PATH_MAX, "%s%s", found, name) : PATH_MAX;
+    free(dir);
+    free(found);
+    return size < PATH_MAX;
+}
+
 /* WAL, so that others read while we write. */
 static ml_code connect(ml_sql *sql)
 {
+    char real[PATH_MAX];
     int flags =
         SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW;
-    int result = sqlite3_open_v2(sql->path, &sql->db, flags, NULL);
+    if (!resolve(sql->path, real)) return refuse(sql, SQLITE_CANTOPEN, "open");
+    int result = sqlite3_open_v2(real, &sql->db, flags, NULL);
     if (result != SQLITE_OK) return refuse(sql, result, "open");
     return run(sql,
                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY");

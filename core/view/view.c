@@ -60,6 +60,7 @@ ml_code ml_view_refuse(const char *dir, int result, const char *doing, ml_error 
     case MDB_PAGE_FULL:
     case MDB_INCOMPATIBLE:
     case MDB_DBS_FULL:
+    case EINVAL: /* of nobody but LMDB: its locks are not as it left them */
         return ml_view_corrupt(dir, why, "LMDB cannot %s it (%s)", doing, mdb_strerror(result));
     default: break;
     }

@@ -62,6 +62,12 @@ ML_MUST_USE ml_code ml_view_discard(const char *dir, ml_error *why);
  * identity in `to`, a directory that is not there. */
 ML_MUST_USE ml_code ml_view_copy(const char *from, const char *to, const ml_view_about *about,
                                  ml_error *why);
+/* What is committed, into `to`, a directory that is made; synced. It is no view to be opened there,
+ * but for ml_view_restore. */
+ML_MUST_USE ml_code ml_view_keep(const ml_view *view, const char *to, ml_error *why);
+/* What was kept in `from` becomes the view in `to`, where none is. Not synced, and not looked at:
+ * who opens it reads it whole. NOT_FOUND: nothing was. */
+ML_MUST_USE ml_code ml_view_restore(const char *from, const char *to, ml_error *why);
 
 typedef struct ml_view_stats {
     uint64_t position;    /* of the last commit */

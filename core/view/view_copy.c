@@ -166,3 +166,68 @@ ml_code ml_view_copy(const char *from, const char *to, const ml_view_about *abou
     if (code) ML_IGNORE(ml_view_discard(to, NULL)); /* whoever opens it sees what it is */
     return code;
 }
+
+/* ---- keeping ---------------------------------------------------------------------------- */
+
+static ml_code keep_pages(const ml_view *view, ml_disk *to, ml_error *why)
+{
+    int file;
+    ml_code code = ml_disk_open(to, "data.mdb", ML_DISK_CREATE, &file, why);
+    if (code) return code;
+    int result = mdb_env_copyfd(view->env, file);
+    if (result != 0) code = ml_view_refuse(view->dir, result, "copy", why);
+    if (!code) code = ml_disk_sync(to, file, "data.mdb", why);
+    ml_code closed = ml_disk_close(to, file, "data.mdb", code ? NULL : why);
+    if (!code) code = closed;
+    int synced = code ? 0 : to->ops->sync_dir(to, ".");
+    return synced < 0 ? ml_error_disk(why, synced, "sync", to->root) : code;
+}
+
+ml_code ml_view_keep(const ml_view *view, const char *to, ml_error *why)
+{
+    ml_disk *disk;
+    ml_code code = ml_disk_real_new(to, true, &disk, why);
+    if (code) return code;
+    code = keep_pages(view, disk, why);
+    ml_disk_free(disk);
+    return code;
+}
+
+/* All of one file into another, which is made. */
+static ml_code copy_file(ml_disk *from, int source, ml_disk *to, ml_error *why)
+{
+    int file;
+    uint64_t size;
+    const uint8_t *map;
+    ml_code code = ml_disk_size(from, source, "data.mdb", &size, why);
+    if (!code && size == 0) code = ml_view_corrupt(from->root, why, "the file is empty");
+    if (!code) code = ml_disk_open(to, "data.mdb", ML_DISK_CREATE, &file, why);
+    if (code) return code;
+    int result = from->ops->map(from, source, size, &map);
+    if (result < 0) code = ml_error_disk(why, result, "map", from->root);
+    if (result >= 0) {
+        code = ml_disk_write(to, file, "data.mdb", map, (size_t)size, 0, why);
+        from->ops->unmap(from, map, size);
+    }
+    ml_code closed = ml_disk_close(to, file, "data.mdb", code ? NULL : why);
+    return code ? code : closed;
+}
+
+ml_code ml_view_restore(const char *from, const char *to, ml_error *why)
+{
+    ml_disk *source, *target;
+    int file;
+    ml_code code = ml_disk_real_new(from, false, &source, why);
+    if (code) return code;
+    code = ml_disk_open(source, "data.mdb", ML_DISK_READ, &file, why);
+    if (!code) {
+        code = ml_disk_real_new(to, true, &target, why);
+        if (!code) {
+            code = copy_file(source, file, target, why);
+            ml_disk_free(target);
+        }
+        ML_IGNORE(source->ops->close(source, file) < 0); /* it was only read */
+    }
+    ml_disk_free(source);
+    return code;
+}
