@@ -2,8 +2,8 @@
  *
  *   m.projector{store=, files=, name=, view=, …}   files: {["balances.lua"] = source, …}; view:
  * directory base=, base_files=     view and files of the version before, to begin with start=,
- * skips=, paused=, log=, boot=, fold_ms=      projector.h :step(budget_us?, durable?)   true if
- * there is more to do now; a budget of 0 is one event or so :run(durable?)                steps
+ * skips=, paused=, log=, boot=, fold_ms=, past=, past_at=      projector.h
+ *     :step(budget_us?, durable?)   true if there is more to do now; a budget of 0 is one event or so :run(durable?)                steps
  * until there is not; the status :get{key=, window=}           {row=, position=, window=}
  *     :scan{prefix=, index=, from=, to=, limit=, backward=}      {rows=, next=, position=}
  *     :status()  :retry()  :skip(position)  :pause(bool?)  :close()
@@ -121,7 +121,7 @@ static void read_options(lua_State *L, ml_projector_options *options, ml_desk *d
 {
     static const char *const known[] = {"store",      "files",   "name",  "view", "base",
                                         "base_files", "start",   "skips", "log",  "paused",
-                                        "boot",       "fold_ms", NULL};
+                                        "boot",       "fold_ms", "past",  "past_at", NULL};
     ml_fields fields = ml_fields_from(L, 1, "moonlog.projector", known, why);
     options->start = ml_fields_natural(&fields, "start", 0, INT64_MAX, 0);
     options->fold_ms = (uint32_t)ml_fields_natural(&fields, "fold_ms", 1, 60000, 0);
@@ -130,6 +130,8 @@ static void read_options(lua_State *L, ml_projector_options *options, ml_desk *d
     options->dir = read_text(L, &fields, "view");
     options->boot = read_text(L, &fields, "boot");
     options->base = read_text(L, &fields, "base");
+    options->past = read_text(L, &fields, "past");
+    options->past_at = ml_fields_natural(&fields, "past_at", 0, INT64_MAX, 0);
     if (why->code == ML_OK && (name == NULL || options->dir == NULL))
         ml_fields_refuse(&fields, "name and view are needed");
     if (why->code) ml_module_raise(L, why);

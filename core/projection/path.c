@@ -87,8 +87,14 @@ void ml_path_show(ml_bytes key, ml_buf *scratch, char text[ML_PATH_SHOWN])
     int64_t start, end;
     ml_buf_clear(scratch);
     snprintf(text, ML_PATH_SHOWN, "?");
-    if (!ml_key_pack(key, scratch, &windowed, &start, &end) || scratch->failed) return;
-    ml_unpack cursor = ml_unpack_from(ml_buf_view(scratch));
+    if (ml_key_pack(key, scratch, &windowed, &start, &end) && !scratch->failed)
+        ml_path_show_value(ml_buf_view(scratch), text);
+}
+
+void ml_path_show_value(ml_bytes value, char text[ML_PATH_SHOWN])
+{
+    ml_unpack cursor = ml_unpack_from(value);
+    snprintf(text, ML_PATH_SHOWN, "?");
     ml_token token = ml_unpack_next(&cursor);
     if (token.kind == ML_KIND_STR) show_text(token.bytes, text);
     else if (token.kind == ML_KIND_INT) snprintf(text, ML_PATH_SHOWN, "%" PRId64, token.integer);

@@ -25,5 +25,7 @@ ML_MUST_USE ml_code ml_path_key(const ml_shape_projection *shape, const ml_path_
 enum { ML_PATH_SHOWN = 120 };
 /* A key for sentences: "ada", 17, true; cut off if it is long. Only what can be printed. */
 void ml_path_show(ml_bytes key, ml_buf *scratch, char text[ML_PATH_SHOWN]);
+/* Any MessagePack value; "?" if it is no text, number or truth. */
+void ml_path_show_value(ml_bytes value, char text[ML_PATH_SHOWN]);
 
 #endif

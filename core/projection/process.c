@@ -3,8 +3,8 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "../base/clock.h"
 #include "../base/pack.h"
 #include "projector.h"
 
@@ -33,20 +33,13 @@ static projecting *of(const ml_worker_call *c)
     return c->role;
 }
 
-static uint64_t now_us(void)
-{
-    struct timespec now = {0};
-    ML_IGNORE(clock_gettime(CLOCK_MONOTONIC, &now) != 0); /* always there */
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
 /* ---- project ---------------------------------------------------------------------------- */
 
 /* What the request says, where it lies in the message. */
 typedef struct plan {
     ml_projector_options options;
     ml_source files[ML_RULES_FILES_MAX], base_files[ML_RULES_FILES_MAX];
-    char dir[PATH], base[PATH], boot[ML_VIEW_BOOT];
+    char dir[PATH], base[PATH], past[PATH], boot[ML_VIEW_BOOT];
     uint64_t *skips;
 } plan;
 
@@ -54,7 +47,7 @@ typedef struct plan {
 static ml_code take_dir(ml_worker_call *c, const ml_worker_world *world, char path[PATH])
 {
     ml_bytes dir;
-    static const char above[] = "..";
+    static const char above[] = "/.."; /* "@..", of a projection of that name, is none */
     if (*c->args.at == 0xc0) return ml_unpack_skip(&c->args) ? ML_OK : ML_BAD_REQUEST;
     bool good = ml_unpack_str(&c->args, &dir) && ml_bytes_begins(dir, ML_STR("views/")) &&
                 memmem(dir.data, dir.size, above, sizeof above - 1) == NULL &&
@@ -107,12 +100,17 @@ static ml_code take_log(ml_worker_call *c, plan *p)
     return good ? ML_OK : ml_worker_refuse(c, "id of the log");
 }
 
-static ml_code take_start(ml_worker_call *c, plan *p)
+static ml_code take_position(ml_worker_call *c, const char *what, uint64_t *position)
 {
-    int64_t start;
-    if (!ml_unpack_int(&c->args, &start) || start < 0) return ml_worker_refuse(c, "start");
-    p->options.start = (uint64_t)start;
+    int64_t number;
+    if (!ml_unpack_int(&c->args, &number) || number < 0) return ml_worker_refuse(c, what);
+    *position = (uint64_t)number;
     return ML_OK;
+}
+
+static ml_code take_flag(ml_worker_call *c, const char *what, bool *flag)
+{
+    return ml_worker_take_bool(c, flag) ? ML_OK : ml_worker_refuse(c, what);
 }
 
 static ml_code take_pack(ml_worker_call *c, ml_source *files, const ml_source **to, size_t *count)
@@ -137,10 +135,14 @@ static ml_code take_one(ml_worker_call *c, ml_bytes name, plan *p)
     if (ml_bytes_equal(name, ML_STR("base"))) return take_dir(c, world, p->base);
     if (ml_bytes_equal(name, ML_STR("boot"))) return take_boot(c, p);
     if (ml_bytes_equal(name, ML_STR("log"))) return take_log(c, p);
-    if (ml_bytes_equal(name, ML_STR("start"))) return take_start(c, p);
+    if (ml_bytes_equal(name, ML_STR("start"))) return take_position(c, "start", &options->start);
+    if (ml_bytes_equal(name, ML_STR("past"))) return take_dir(c, world, p->past);
+    if (ml_bytes_equal(name, ML_STR("past_at")))
+        return take_position(c, "past_at", &options->past_at);
+    if (ml_bytes_equal(name, ML_STR("past_whole")))
+        return take_flag(c, "past_whole", &options->past_whole);
     if (ml_bytes_equal(name, ML_STR("skips"))) return take_skips(c, p);
-    if (ml_bytes_equal(name, ML_STR("paused")))
-        return ml_worker_take_bool(c, &options->paused) ? ML_OK : ml_worker_refuse(c, "paused");
+    if (ml_bytes_equal(name, ML_STR("paused"))) return take_flag(c, "paused", &options->paused);
     if (ml_bytes_equal(name, ML_STR("name")))
         return ml_unpack_str(&c->args, &options->name) ? ML_OK : ml_worker_refuse(c, "name");
     return ml_error_set(c->why, ML_BAD_REQUEST, "project knows no %.*s", ML_SHOW(name));
@@ -161,6 +163,7 @@ static ml_code take_plan(ml_worker_call *c, plan *p)
         return ml_worker_refuse(c, "files, name or dir");
     p->options.dir = p->dir;
     p->options.base = p->base[0] != '\0' && p->options.base_files != NULL ? p->base : NULL;
+    p->options.past = p->past[0] != '\0' ? p->past : NULL;
     p->options.boot = p->boot;
     return ML_OK;
 }
@@ -304,12 +307,12 @@ static int step(void *role, ml_buf *out)
 {
     projecting *own = role;
     if (own->projector == NULL || !own->headed) return -1;
-    uint64_t now = now_us();
+    uint64_t now = ml_clock_us();
     if (own->due || now >= own->next_us) {
         bool live = ml_projector_get_state(own->projector) == ML_PROJECTOR_LIVE;
         own->due = ml_projector_step(own->projector, own->head, live ? LIVE_US : BUILDING_US);
         int wait_ms = ml_projector_wait_ms(own->projector);
-        now = now_us();
+        now = ml_clock_us();
         own->next_us = wait_ms < 0 ? UINT64_MAX : now + (uint64_t)wait_ms * 1000;
     }
     if (now >= tell_at(own)) tell(own, now, out);

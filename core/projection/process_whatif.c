@@ -3,8 +3,8 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "../base/clock.h"
 #include "../base/pack.h"
 #include "../view/view.h"
 #include "whatif.h"
@@ -17,18 +17,11 @@ typedef struct asking {
     ml_buf out;
 } asking;
 
-static uint64_t now_us(void)
-{
-    struct timespec now = {0};
-    ML_IGNORE(clock_gettime(CLOCK_MONOTONIC, &now) != 0); /* always there */
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
 /* False: the daemon has gone. */
 static bool tell(void *context, ml_bytes unit, uint64_t position, uint64_t head)
 {
     asking *own = context;
-    uint64_t now = now_us();
+    uint64_t now = ml_clock_us();
     if (now - own->told_us < TELL_US) return true;
     own->told_us = now;
     ml_buf *out = &own->out;

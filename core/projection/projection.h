@@ -15,7 +15,7 @@
  *     start    "beginning", "now", or a position: events before it do not count
  *     fault    "stop" at an event whose handler raises, or "hold" its key and go on with the rest
  *     sql      {table=, columns = {owner = "text", balance = "integer"}}
- *     snapshot {every = 1000000}: kept copies of the view, to look at the past
+ *     snapshot {every = 1000000}: copies of the view are kept (kept.h), to look at the past from
  *
  * A key is a string, an integer or a boolean. An event changes all of its rows, or none. Handlers get
  * row and data as tables of their own, so that none sees what another did to them.

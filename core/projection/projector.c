@@ -1,9 +1,9 @@
 /* projector.c -- from the log into the view: life, steps, commits. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "../base/clock.h"
 #include "../store/event.h"
 #include "projector_inside.h"
 
@@ -15,9 +15,7 @@ enum {
 
 uint64_t ml_projector_clock_us(void)
 {
-    struct timespec now = {0};
-    ML_IGNORE(clock_gettime(CLOCK_MONOTONIC, &now) != 0); /* always there */
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+    return ml_clock_us();
 }
 
 /* ---- opening ---------------------------------------------------------------------------- */
@@ -70,7 +68,7 @@ static void close_view(ml_projector *p)
     p->view = NULL;
 }
 
-static ml_code open_once(ml_projector *p, ml_error *why)
+ml_code ml_projector_open_view(ml_projector *p, ml_error *why)
 {
     ml_view_about about;
     ml_projection_about(p->projection, ml_buf_view(&p->log), &about);
@@ -81,12 +79,25 @@ static ml_code open_once(ml_projector *p, ml_error *why)
     return code;
 }
 
+/* Discards what is there: the newest copy, or else an empty one, takes its place. */
+static ml_code open_other(ml_projector *p, ml_error *why)
+{
+    ml_code code = ml_view_discard(p->dir, why);
+    if (!code) code = ml_projector_open_kept(p, why);
+    return code == ML_NOT_FOUND ? ml_projector_open_view(p, why) : code;
+}
+
+/* An empty one beside copies is not what there was. */
 static ml_code open_view(ml_projector *p, ml_error *why)
 {
-    ml_code code = open_once(p, why);
-    if (code != ML_CORRUPT) return code;
-    code = ml_view_discard(p->dir, why);
-    return code ? code : open_once(p, why);
+    ml_view_stats stats;
+    ml_code code = ml_projector_open_view(p, why);
+    if (code == ML_CORRUPT) return open_other(p, why);
+    if (code || p->kept.count == 0) return code;
+    ml_view_get_stats(p->view, &stats);
+    if (stats.position > 0) return ML_OK;
+    close_view(p);
+    return open_other(p, why);
 }
 
 static ml_code open_sql(ml_projector *p, ml_error *why)
@@ -126,6 +137,7 @@ static ml_code resume(ml_projector *p, ml_error *why)
     p->last = p->mark;
     ml_projection_get_stats(p->projection, &stats);
     p->now = stats.now;
+    p->again = p->again || ml_projector_holds_skipped(p);
     ml_selection selection = ml_projection_selection(p->projection);
     code = ml_subscribe(p->store, &selection, p->passed, &p->cursor);
     p->committed_us = ml_projector_clock_us();
@@ -177,6 +189,8 @@ static ml_code take_options(ml_projector *p, const ml_projector_options *options
     ml_buf_add(&p->log, options->log.data, options->log.size);
     p->fold_ms = options->fold_ms > 0 ? options->fold_ms : ML_RULES_FOLD_MS;
     p->paused = options->paused;
+    p->every = options->past != NULL ? 0 : p->unit->projection->kept_every;
+    if (p->every > 0) ml_kept_list(p->dir, &p->kept);
     ml_code code = p->log.failed ? ml_error_memory(why, "a projector") : ML_OK;
     for (size_t n = 0; !code && n < options->skip_count; n++)
         code = ml_projector_add_skip(p, options->skips[n], why);
@@ -187,7 +201,8 @@ static ml_code take_options(ml_projector *p, const ml_projector_options *options
 static ml_code begin(ml_projector *p, const ml_projector_options *options, ml_error *why)
 {
     ml_view_stats stats;
-    ml_code code = open_view(p, why);
+    ml_code code = options->past != NULL ? ml_projector_open_past(p, options, why) : ML_NOT_FOUND;
+    if (code == ML_NOT_FOUND) code = open_view(p, why);
     if (code) return code;
     ml_view_get_stats(p->view, &stats);
     if (options->base == NULL || stats.position > 0) return resume(p, why);
@@ -452,7 +467,7 @@ static ml_code get_ready(ml_projector *p, ml_error *why)
     if (p->view == NULL) code = open_view(p, why);
     if (!code && p->has_sql && p->sql == NULL) code = open_sql(p, why);
     if (!code && p->cursor == NULL) code = resume(p, why);
-    if (!code && p->again) code = ml_projector_redo_begin(p, why);
+    if (!code && p->again && p->redo == NULL) code = ml_projector_redo_begin(p, why);
     return code;
 }
 
@@ -491,6 +506,7 @@ bool ml_projector_step(ml_projector *p, uint64_t durable, uint64_t budget_us)
         survive(p, &why);
         more = true;
     }
+    ml_projector_keep(p);
     ml_projector_sample_now(p);
     return more && (p->stop.why.code == ML_OK || p->stop.trying);
 }

@@ -13,6 +13,10 @@
  * What comes out is what a full rebuild gives, digest for digest; where that cannot be known
  * beforehand, it is a full one.
  *
+ * Copies: with `snapshot` in the rule some of the view's states are kept (kept.h). A view that
+ * cannot be believed begins again with the newest of them instead of from zero. None is made while
+ * keys are held: what is to be passed over for them may still be said.
+ *
  * Floor    projection; uses rules, view, store.
  * Threads  one.
  * Crash    goes on behind the last commit.
@@ -38,6 +42,10 @@ typedef struct ml_projector_options {
     const char *base;       /* view of the version before, to begin with; NULL: a full build */
     const ml_source *base_files; /* and its pack */
     size_t base_count;
+    const char *past;   /* view of this version, whose copies an empty one may begin with; it keeps
+                         * none itself then. NULL: it is no look at the past */
+    uint64_t past_at;   /* copies of up to this position, */
+    bool past_whole;    /* and that view itself, if it is no further: of another process */
     bool paused;
     ml_engine_doing *watch; /* NULL: nobody watches */
     uint32_t fold_ms;       /* 0 = the default */
@@ -50,7 +58,7 @@ typedef enum ml_projector_state {
     ML_PROJECTOR_STOPPED   /* at an event that it cannot apply, or on a disk without space */
 } ml_projector_state;
 
-/* A view that cannot be believed is discarded and built anew; `report` gets diagnostics if the
+/* A view that cannot be believed is discarded and built anew, from a copy if one is; `report` gets diagnostics if the
  * pack has errors. */
 ML_MUST_USE ml_code ml_projector_new(ml_store *store, const ml_projector_options *options,
                                      ml_diagnostics *report, ml_projector **projector, ml_error *why);
@@ -82,6 +90,7 @@ ML_MUST_USE ml_code ml_projector_scan(ml_projector *projector, ml_bytes request,
  *  progress: 0 to 1, rate: events a second of late, eta_ms?, closes?: when the next window does,
  *  held_keys?: the first of them, [{key, position, sentence}],
  *  full?: why it was a full build although there was a base,
+ *  kept?: positions of the copies, copying?: why the last one could not be made,
  *  error?: {code, sentence, kind, message, file, line, source, traceback, position, type, stream}} */
 void ml_projector_pack_status(const ml_projector *projector, ml_buf *answer);
 uint64_t ml_projector_position(const ml_projector *projector);

@@ -90,6 +90,15 @@ static bool is_held_for(const ml_projector *p, uint64_t position)
     return false;
 }
 
+bool ml_projector_holds_skipped(const ml_projector *p)
+{
+    ml_bytes key;
+    uint64_t held_for;
+    for (size_t n = 0; ml_projection_held(p->projection, n, &key, &held_for); n++)
+        if (ml_projector_skips(p, held_for)) return true;
+    return false;
+}
+
 ml_code ml_projector_skip(ml_projector *p, uint64_t position, ml_error *why)
 {
     bool stopped = p->stop.fault.kind != ML_FAULT_NONE && p->stop.position == position;
@@ -142,8 +151,8 @@ static ml_code copy_held(ml_projector *p, ml_error *why)
 
 ml_code ml_projector_redo_begin(ml_projector *p, ml_error *why)
 {
-    p->again = false;
     ml_code code = copy_held(p, why);
+    p->again = code != ML_OK || p->held.size > 0;
     if (code || p->held.size == 0) return code;
     /* Whether an event was late depends on what time it was, and that is gone. */
     if (ml_projection_is_timed(p->projection)) return ml_projector_anew(p, why);
@@ -210,5 +219,7 @@ ml_code ml_projector_redo(ml_projector *p, uint64_t until_us, ml_error *why)
     }
     if (code > 0) return ml_error_retell(why, code, ml_why(p->store));
     ml_projector_redo_end(p);
-    return ml_projector_commit(p, why);
+    code = ml_projector_commit(p, why);
+    p->again = code != ML_OK; /* until then they are held, as far as the view knows */
+    return code;
 }

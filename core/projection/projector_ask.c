@@ -13,6 +13,7 @@
 #include "../base/text.h"
 #include "../base/unpack.h"
 #include "../view/field.h"
+#include "path.h"
 #include "projector_inside.h"
 
 enum {
@@ -293,13 +294,14 @@ static ml_code read_index(asking *a)
     if (a->range.index >= 0)
         return ml_error_set(a->why, ML_BAD_REQUEST,
                             "prefix is one of keys; with an index give from and to");
-    char known[600] = "";
+    char known[600] = "", shown[ML_PATH_SHOWN];
+    ml_path_show_value(a->wishes[INDEX], shown);
     size_t used = 0;
     for (size_t n = 0; n < a->about.index_count && used < sizeof known; n++)
         used += (size_t)snprintf(known + used, sizeof known - used, "%s%.*s", n > 0 ? ", " : "",
                                  ML_SHOW(a->about.indexes[n]));
-    return ml_error_set(a->why, ML_BAD_REQUEST, "%s has no index %.*s; it has %s",
-                        a->p->unit->label, ML_SHOW(name), used > 0 ? known : "none");
+    return ml_error_set(a->why, ML_BAD_REQUEST, "%s has no index %s; it has %s",
+                        a->p->unit->label, shown, used > 0 ? known : "none");
 }
 
 static ml_code read_prefix(asking *a)

@@ -2,6 +2,7 @@
  *
  *   projector.c         life, steps, commits      projector_again.c   faults, retrying, skipping
  *   projector_status.c  how it is doing           projector_ask.c     get and scan
+ *   projector_kept.c    keeping copies of the view, and beginning with one
  *   rebuild.h           beginning with what another version has built
  *   note.h              what stands beside the rows
  *
@@ -12,6 +13,7 @@
 
 #include "../rules/rulepack.h"
 #include "../view/sql.h"
+#include "kept.h"
 #include "keys.h"
 #include "note.h"
 #include "projector.h"
@@ -64,7 +66,8 @@ struct ml_projector {
     ml_buf ahead; /* an event that was read and is not durable yet, as stored … */
     ml_buf spare; /* … and when it is, while it is in work */
 
-    bool again;      /* what was passed over for keys that are held is to be applied … */
+    bool again;      /* what was passed over for keys that are held is to be applied, until the
+                      * commit of that … */
     ml_cursor *redo; /* … and being read; NULL: it is not */
     ml_keys *redone; /* by these keys, of the ones that … */
     ml_buf held;     /* … were held, from when on: sorted */
@@ -82,6 +85,10 @@ struct ml_projector {
     bool paused, live, incremental;
     bool has_sql;
     char *full; /* why it was built from the beginning though there was a base; NULL: it was not */
+    uint64_t every;      /* positions from one kept copy to the next; 0 = none are kept */
+    ml_kept kept;        /* those that there are */
+    uint64_t kept_at;    /* the last one was made here, or tried */
+    ml_error copying;    /* code OK: the last one could be made */
     bool doubted;     /* an answer has found out that the view is damaged */
     unsigned damaged; /* times that the view was discarded since it could be committed */
     ml_projector_stop stop;
@@ -94,6 +101,8 @@ struct ml_projector {
 uint64_t ml_projector_clock_us(void);
 /* Forgets what is not committed: the next step goes on behind the view's position. */
 void ml_projector_rewind(ml_projector *projector);
+/* Opens the view that lies there, or makes an empty one. CORRUPT: it is not to be believed. */
+ML_MUST_USE ml_code ml_projector_open_view(ml_projector *projector, ml_error *why);
 /* Discards the view: the next step makes an empty one. */
 ML_MUST_USE ml_code ml_projector_anew(ml_projector *projector, ml_error *why);
 ML_MUST_USE ml_code ml_projector_commit(ml_projector *projector, ml_error *why);
@@ -105,12 +114,24 @@ void ml_projector_stop_for(ml_projector *projector, const ml_error *why, bool by
 /* Stops at an event, for the fault that is in `projector`. */
 void ml_projector_stop_at(ml_projector *projector, const ml_event *event);
 bool ml_projector_skips(const ml_projector *projector, uint64_t position);
+/* Is a key held for an event that is skipped? Who said so may have been killed before it was done. */
+bool ml_projector_holds_skipped(const ml_projector *projector);
 ML_MUST_USE ml_code ml_projector_add_skip(ml_projector *projector, uint64_t position,
                                           ml_error *why);
 /* Applies what was passed over for held keys, until the clock says `until_us`. */
 ML_MUST_USE ml_code ml_projector_redo_begin(ml_projector *projector, ml_error *why);
 ML_MUST_USE ml_code ml_projector_redo(ml_projector *projector, uint64_t until_us, ml_error *why);
 void ml_projector_redo_end(ml_projector *projector);
+
+/* ---- projector_kept.c -------------------------------------------------------------------- */
+
+/* Where no view is: opens one made of the newest copy that is believed. NOT_FOUND: none is. */
+ML_MUST_USE ml_code ml_projector_open_kept(ml_projector *projector, ml_error *why);
+/* The same for a look at the past. */
+ML_MUST_USE ml_code ml_projector_open_past(ml_projector *projector,
+                                           const ml_projector_options *options, ml_error *why);
+/* Right after a commit: keeps a copy, if it is time. */
+void ml_projector_keep(ml_projector *projector);
 
 /* ---- projector_status.c -------------------------------------------------------------------- */
 

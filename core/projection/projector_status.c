@@ -118,6 +118,14 @@ static void pack_held(const ml_projector *p, ml_buf *out)
     ml_pack_end_array(out, begin, count);
 }
 
+static void pack_kept(const ml_projector *p, ml_buf *out)
+{
+    ml_pack_text(out, "kept");
+    ml_pack_array(out, (uint32_t)p->kept.count);
+    for (size_t n = 0; n < p->kept.count; n++)
+        ml_pack_int(out, (int64_t)p->kept.at[n]);
+}
+
 /* What is there only now and then. */
 static uint32_t pack_some(const ml_projector *p, const ml_projection_stats *stats, double positions,
                           ml_buf *out)
@@ -125,6 +133,14 @@ static uint32_t pack_some(const ml_projector *p, const ml_projection_stats *stat
     uint32_t pairs = 0;
     if (stats->held > 0) {
         pack_held(p, out);
+        pairs++;
+    }
+    if (p->kept.count > 0) {
+        pack_kept(p, out);
+        pairs++;
+    }
+    if (p->copying.code != ML_OK) {
+        pack_text(out, "copying", p->copying.sentence);
         pairs++;
     }
     if (p->full != NULL) {

@@ -385,8 +385,8 @@ static void push_names(lua_State *L, const ml_buf *list)
     lua_rawsetp(L, LUA_REGISTRYINDEX, &names_key);
 }
 
-/* Is the value on top, of this key in a table of the sandbox's, not the function that is there from
- * the beginning? Numbers like math.pi are written too. */
+/* Is the value on top, of this key among the globals, not the function that is there from the
+ * beginning? */
 static bool is_other(writer *w, const name *key)
 {
     lua_State *L = w->L;
@@ -395,17 +395,19 @@ static bool is_other(writer *w, const name *key)
     lua_CFunction function = lua_tocfunction(L, -1);
     memcpy(&address, &function, sizeof address);
     const char *known = lua_rawgetp(L, NAMES, address) == LUA_TSTRING ? lua_tostring(L, -1) : "";
-    const char *dot = strrchr(known, '.');
-    bool other = dot == NULL || strcmp(dot + 1, key->text) != 0;
+    bool other = known[0] != '.' || strcmp(known + 1, key->text) != 0; /* type is not math.type */
     lua_pop(L, 1);
     return other;
 }
 
-/* The globals, and so string, whose functions are the methods of every text. */
+/* The globals, and the methods of every text: those of `string`, whatever that is called by now. */
 static void write_globals(writer *w)
 {
     lua_pushglobaltable(w->L);
     write_pairs(w, ML_SAME_DEPTH, is_other);
+    lua_pop(w->L, 1);
+    lua_pushliteral(w->L, "");
+    if (luaL_getmetafield(w->L, -1, "__index") != LUA_TNIL) write_value(w, ML_SAME_DEPTH);
     lua_pop(w->L, 1);
 }
 
