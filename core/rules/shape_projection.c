@@ -394,6 +394,14 @@ static bool read_table(ml_shape *s, const ml_fields *sql)
     return !s->why.code;
 }
 
+/* SQL does not tell large letters from small. */
+static bool has_twice(const ml_shape_projection *p, size_t n)
+{
+    for (size_t m = 0; m < n; m++)
+        if (strcasecmp(p->columns[m].name.data, p->columns[n].name.data) == 0) return true;
+    return false;
+}
+
 static bool read_sql(ml_shape *s, const ml_fields *fields)
 {
     lua_State *L = s->L;
@@ -416,7 +424,7 @@ static bool read_sql(ml_shape *s, const ml_fields *fields)
         if (!read_column(s, &sql)) return false;
     qsort(p->columns, p->column_count, sizeof p->columns[0], compare_columns);
     for (size_t n = 1; n < p->column_count; n++)
-        if (strcasecmp(p->columns[n].name.data, p->columns[n - 1].name.data) == 0)
+        if (has_twice(p, n))
             ml_fields_refuse(&sql,
                              "column \"%s\" is there twice: SQL does not tell large from small",
                              (const char *)p->columns[n].name.data);
