@@ -99,8 +99,8 @@ const ml_method ml_dispatch_methods[] = {
     {"projection.get", "name, key, window?, after?, timeout_ms?, at?", "row, position, window?", "0.1",
      "A row of a projection, nil if there is none; position is that of the last event it speaks of. `after`: waits until "
      "that is at least this one (read your own writes), up to timeout_ms (5 s), else TIMEOUT. With windows: the latest, "
-     "or the one that the time `window` is in. `at`: as it was at this position; the log is folded up to there for it, so give it "
-     "time.",
+     "or the one that the time `window` is in. `at`: as it was at this position; the log is folded up to there for it, from "
+     "the nearest copy that the rule's `snapshot` keeps, so give it time.",
      "{\"name\":\"balances\",\"key\":\"account-ada\",\"after\":1}",
      NAMES("name", "key", "window", "after", "timeout_ms", "at"), ml_methods_projection_get},
     {"projection.scan", "name, prefix?, index?, from?, to?, limit?, backward?, after?, timeout_ms?, at?",

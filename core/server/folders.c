@@ -256,6 +256,14 @@ ml_code ml_folders_make(const ml_server *server, const char *below, ml_error *wh
     return failed ? ml_error_disk(why, -failed, "mkdir", path) : ML_OK;
 }
 
+bool ml_folders_barred(const ml_server *server, const char *below)
+{
+    char path[4096];
+    struct stat found;
+    return full_path(server, below, path, sizeof path) == 0 && lstat(path, &found) == 0 &&
+           !S_ISDIR(found.st_mode);
+}
+
 void ml_folders_clean(ml_projected *p, const ml_folder_live *live, const char *other)
 {
     char below[ML_PROJECTIONS_PATH], path[4096];

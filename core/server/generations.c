@@ -77,6 +77,18 @@ static void note_state(ml_generation *g, ml_bytes map)
     if (g->state == ML_GENERATION_LIVE) g->deaths = 0;
 }
 
+/* Once, until it can be made again. */
+static void note_copying(ml_generation *g, ml_bytes map)
+{
+    ml_bytes sentence = ml_packs_text(map, "copying");
+    bool fails = sentence.size > 0;
+    if (fails && !g->uncopied)
+        ml_say(g->process.server, "warning",
+               "%s: its view could not be copied, which is tried again later: %.*s",
+               g->process.name, ML_SHOW(sentence));
+    g->uncopied = fails;
+}
+
 static void note_progress(ml_generation *g, ml_bytes map)
 {
     ml_buf_clear(&g->report);
@@ -89,6 +101,7 @@ static void note_progress(ml_generation *g, ml_bytes map)
     if (g->began_at == UINT64_MAX) g->began_at = g->position; /* the first word of this process */
     if (g->killed_at > 0 && g->position > g->killed_at) g->kills = 0, g->killed_at = 0;
     note_state(g, map);
+    note_copying(g, map);
 }
 
 /* ---- the first request ------------------------------------------------------------ */
@@ -146,7 +159,8 @@ static bool ask_first(ml_process *process)
     g->told = 0;
     g->began_ms = uv_now(&process->server->loop);
     g->began_at = UINT64_MAX;
-    if (g->fresh) ml_folders_remove_now(g->process.server, g->path);
+    if (g->fresh || ml_folders_barred(process->server, g->path))
+        ml_folders_remove_now(process->server, g->path);
     g->fresh = false;
     ml_folders_path(g->of, "", dir);
     if (ml_folders_make(process->server, dir, &why)) {
@@ -369,25 +383,24 @@ bool ml_generations_is(const ml_process *process)
     return process->kind == &kind;
 }
 
-/* Is somebody still there who is about to leave it, or is it being removed? */
-static bool is_busy(const ml_server *server, const char *path)
+bool ml_generations_busy(const ml_projected *p, const char *folder)
 {
-    for (const ml_process *process = server->processes; process != NULL; process = process->next)
+    char path[ML_PROJECTIONS_PATH];
+    const ml_process *process = p->server->processes;
+    ml_folders_path(p, folder, path);
+    for (; process != NULL; process = process->next)
         if (ml_generations_is(process) &&
             strcmp(((const ml_generation *)(const void *)process)->path, path) == 0)
             return true;
-    return ml_folders_removing(server, path);
+    return ml_folders_removing(p->server, path);
 }
 
 static void choose_folder(const ml_projected *p, ml_generation *g)
 {
     unsigned number = 1;
     snprintf(g->folder, sizeof g->folder, "%s", g->hash);
-    ml_folders_path(p, g->folder, g->path);
-    while (is_busy(p->server, g->path)) {
+    while (ml_generations_busy(p, g->folder))
         snprintf(g->folder, sizeof g->folder, "%s.%u", g->hash, ++number % 100000);
-        ml_folders_path(p, g->folder, g->path);
-    }
 }
 
 ml_generation *ml_generations_new(ml_projected *p, ml_bytes hash, ml_bytes files,
@@ -402,12 +415,11 @@ ml_generation *ml_generations_new(ml_projected *p, ml_bytes hash, ml_bytes files
         return NULL;
     }
     memcpy(g->hash, hash.data, hash.size);
-    if (folder == NULL) {
+    if (folder == NULL)
         choose_folder(p, g);
-    } else {
+    else
         snprintf(g->folder, sizeof g->folder, "%s", folder);
-        ml_folders_path(p, g->folder, g->path);
-    }
+    ml_folders_path(p, g->folder, g->path);
     ml_process_init(&g->process, p->server, &kind);
     g->of = p;
     g->files = files_copy;

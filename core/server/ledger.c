@@ -65,11 +65,15 @@ static void note(ml_projected *p, const deed *d)
     case ML_DEED_PAUSED: p->paused = true; break;
     case ML_DEED_RESUMED: p->paused = false; break;
     case ML_DEED_SKIPPED:
-        if (!add_skip(p, d)) ml_say(p->server, "error", "no memory for what %s skips", p->name);
+        if (!add_skip(p, d))
+            ml_say(p->server, "error",
+                   "%s does not skip position %" PRIu64 ": it skips %d already, or memory is short",
+                   p->name, d->position, (int)p->skip_count);
         break;
     case ML_DEED_RETRIED: break;
     case ML_DEED_REBUILT:
         if (is_folder(d->folder)) copy(p->rebuilt, sizeof p->rebuilt, d->folder);
+        p->refused[0] = '\0'; /* now it is wanted */
         break;
     case ML_DEED_ROLLED_BACK:
         copy(p->refused, sizeof p->refused, d->hash);
@@ -106,6 +110,7 @@ static void read_event(ml_server *server, const ml_event *event)
     for (size_t n = 0; n < sizeof types / sizeof *types; n++) {
         if (!ml_params_is(types[n], event->type) || name.size == 0) continue;
         d.kind = (ml_deed)n;
+        if (d.kind == ML_DEED_SKIPPED && position < 1) continue; /* there is no such event */
         ml_projected *p = ml_projections_find(server, name);
         if (p != NULL) note(p, &d);
     }
@@ -144,14 +149,35 @@ static void carry_on(ml_generation *g, const entry *e)
         ml_generations_skip(g, e->deed.position);
 }
 
-/* It is on the disk. */
+static ml_code roll_back(entry *e, ml_error *why)
+{
+    ml_projected *p = e->p;
+    const ml_generation *from = p->building != NULL ? p->building : p->live;
+    if (p->rolling)
+        return ml_error_set(why, ML_LIMIT, "%s is being rolled back already", p->name);
+    if (from == NULL || strcmp(from->hash, e->hash) != 0)
+        return ml_error_set(why, ML_NOT_FOUND, "the rules have changed meanwhile; try again");
+    p->rollback = e->later; /* answered when it is done */
+    p->rolling = true;
+    e->later = (ml_later){0};
+    ml_code code = ml_swaps_roll_back(p, why);
+    if (code) ml_swaps_abandon(p, code, why->sentence);
+    return code;
+}
+
+/* It is on the disk, so it holds after a restart: then it holds now, whatever has come between. */
 static ml_code carry_out(entry *e, ml_error *why)
 {
     ml_projected *p = e->p;
     ml_generation *all[] = {p->live, p->building, p->before};
     note(p, &e->deed);
-    if (e->deed.kind == ML_DEED_REBUILT) return ml_projections_rebuild(p, why);
-    if (e->deed.kind == ML_DEED_ROLLED_BACK) return ml_swaps_roll_back(p, why);
+    if (!p->defined)
+        return ml_error_set(why, ML_NOT_FOUND, "the rules do not define %s any more", p->name);
+    if (e->deed.kind == ML_DEED_ROLLED_BACK) return roll_back(e, why);
+    if (e->deed.kind == ML_DEED_REBUILT) {
+        ml_swaps_abandon(p, ML_NOT_FOUND, "it was asked meanwhile to build this version once more");
+        return ml_projections_rebuild(p, why);
+    }
     for (size_t n = 0; n < 3; n++)
         if (all[n] != NULL) carry_on(all[n], e);
     return ML_OK;
@@ -179,24 +205,16 @@ static void answer(entry *e, ml_code code, const char *sentence)
 static void written(void *context, ml_code code, const ml_receipt *receipt, const char *why)
 {
     entry *e = context;
-    ml_projected *p = e->p;
     ml_error error;
+    e->p->writing--;
     if (code) {
         ml_error_retell(&error, code, why);
-        if (e->done) spoil(p, e->hash);
-    } else if (!p->defined || p->rolling) {
-        code = ml_error_set(&error, ML_NOT_FOUND, "the rules have changed meanwhile; try again");
+        if (e->done) spoil(e->p, e->hash);
     } else {
         e->deed.at = receipt->last;
         e->deed.hash = (ml_bytes){e->hash, strlen(e->hash)};
         e->deed.folder = (ml_bytes){e->folder, strlen(e->folder)};
-        if (e->deed.kind == ML_DEED_ROLLED_BACK) {
-            p->rollback = e->later; /* answered when it is done */
-            p->rolling = true;
-            e->later = (ml_later){0};
-        }
         code = carry_out(e, &error);
-        if (code && p->rolling) ml_swaps_abandon(p, code, error.sentence);
     }
     if (e->later.conn != NULL) answer(e, code, code ? error.sentence : "");
     free(e);
@@ -255,6 +273,7 @@ ml_code ml_ledger_write(ml_projected *p, const ml_ledger_entry *from, ml_later l
     }
     ml_buf_free(&data);
     if (code) free(e);
+    else p->writing++;
     if (code && from->done) spoil(p, from->hash);
     return code;
 }

@@ -1,8 +1,8 @@
 /* listings.c -- how projections are doing, for projection.list and status. What has just been
  * started is waited for, for a moment: it knows how far it is when it has opened its view. */
 #include <stdlib.h>
-#include <time.h>
 
+#include "../base/clock.h"
 #include "projections.h"
 
 enum { WAIT_MS = 2000 };
@@ -38,12 +38,10 @@ static void pack_told(ml_buf *out, const ml_generation *g, const char *name)
 static double seconds_behind(ml_server *server, uint64_t position)
 {
     ml_selection selection = {.system = true, .has_from = true, .from = position + 1, .limit = 1};
-    struct timespec time = {0};
     ml_cursor *cursor;
     ml_event event = {.time = INT64_MAX};
     double seconds = 0;
-    ML_IGNORE(clock_gettime(CLOCK_REALTIME, &time) != 0); /* always there */
-    int64_t now = (int64_t)time.tv_sec * 1000000 + time.tv_nsec / 1000;
+    int64_t now = ml_clock_wall_us();
     ml_code code = ml_read(server->store, &selection, &cursor);
     if (!code) code = ml_next(cursor, &event);
     if (!code && now > event.time) seconds = (double)(now - event.time) / 1e6;

@@ -1,5 +1,6 @@
-/* looks.c -- a projection as it was at a position: for each such question a process of its own
- * folds the log up to there into a view that goes with it.
+/* looks.c -- a projection as it was at a position: a process of its own folds the log up to there
+ * into a view that goes with it, from the nearest copy that is kept. It stays a while, for the next
+ * page, or the next key.
  *
  *     views/.past/7      of the seventh look
  */
@@ -12,14 +13,23 @@
 
 #define PAST ML_PROJECTIONS_DIR "/.past"
 
-enum { LOOKS_MAX = 2 }; /* each takes a processor, and the disk for a view */
+enum {
+    LOOKS_MAX = 2,  /* each takes a processor, and the disk for a view */
+    IDLE_MS = 10000 /* it stays so long: who goes through pages asks again sooner */
+};
 
 struct ml_look {
     ml_process process;
-    struct ml_look *next; /* of those whose question is not answered */
-    ml_reading *reading;  /* NULL: it is leaving */
+    struct ml_look *next; /* of those that are not leaving */
+    ml_projected *of;
+    ml_reading *reading; /* NULL: there is no question */
+    uint64_t idle_ms;    /* since when */
     ml_ask begin;
     char path[ML_PROJECTIONS_PATH];
+    char past[ML_PROJECTIONS_PATH]; /* of the view whose copies it may begin with */
+    bool whole;                     /* or with that view itself */
+    uint64_t since;                 /* as it was for the projection when this began, */
+    size_t skips;                   /* and how many there were */
     char hash[ML_RULES_HASH + 1];
     ml_buf files;
     uint64_t at;
@@ -34,17 +44,23 @@ static struct ml_look *of_process(const ml_process *process)
 
 /* ---- its end ---------------------------------------------------------------------- */
 
-/* The question goes back to the pool; the process, and then its directory, go. */
-static void end(struct ml_look *look)
+/* The process, and then its directory, go. */
+static void leave(struct ml_look *look)
 {
     struct ml_look **from = &look->process.server->projections->looks;
-    if (look->reading == NULL) return;
-    while (*from != look)
+    while (*from != NULL && *from != look)
         from = &(*from)->next;
+    if (*from == NULL) return; /* they are going */
     *from = look->next;
+    ml_process_leave(&look->process, false);
+}
+
+/* The question is the caller's again. */
+static void let_go(struct ml_look *look)
+{
     look->process.server->projections->waiting--;
     look->reading = NULL;
-    ml_process_leave(&look->process, false);
+    look->idle_ms = uv_now(&look->process.server->loop);
 }
 
 static void refuse(struct ml_look *look, ml_code code, const char *sentence)
@@ -55,7 +71,8 @@ static void refuse(struct ml_look *look, ml_code code, const char *sentence)
         ask = ask->next;
     if (ask != NULL) ml_queue_take_out(&look->process, &reading->ask);
     if (look->process.culprit == &reading->ask) look->process.culprit = NULL;
-    end(look);
+    let_go(look);
+    leave(look);
     ml_later_refuse(&reading->later, code, sentence);
     ml_readings_free(reading);
 }
@@ -71,6 +88,7 @@ static bool start_again(ml_process *process)
     struct ml_look *look = of_process(process);
     if (look->reading != NULL)
         refuse(look, ML_INTERNAL, "the process that was to look at the past has ended; try again");
+    leave(look);
     return false;
 }
 
@@ -97,7 +115,8 @@ static void answered(ml_ask *ask, ml_code code, ml_bytes result, const char *sen
     struct ml_look *look = reading->of->server->projections->looks;
     while (look->reading != reading)
         look = look->next;
-    end(look);
+    let_go(look);
+    if (code) leave(look);
     ml_buf *out = code ? NULL : ml_later_answer(&reading->later);
     if (code) ml_later_refuse(&reading->later, code, sentence);
     if (out != NULL) ml_buf_add(out, result.data, result.size);
@@ -159,8 +178,8 @@ static void begun(ml_ask *ask, ml_code code, ml_bytes result, const char *senten
 
 static void pack_request(const struct ml_look *look, ml_buf *out)
 {
-    const ml_projected *p = look->reading->of;
-    ml_pack_map(out, 8);
+    const ml_projected *p = look->of;
+    ml_pack_map(out, 11);
     ml_pack_text(out, "files");
     ml_buf_add(out, look->files.data, look->files.size);
     ml_packs_pack(out, "name", (ml_bytes){p->name, strlen(p->name)});
@@ -171,6 +190,11 @@ static void pack_request(const struct ml_look *look, ml_buf *out)
     ml_pack_int(out, (int64_t)p->since);
     ml_pack_text(out, "skips");
     ml_ledger_pack_skips(p, look->hash, out);
+    ml_packs_pack(out, "past", (ml_bytes){look->past, strlen(look->past)});
+    ml_pack_text(out, "past_at");
+    ml_pack_int(out, (int64_t)look->at);
+    ml_pack_text(out, "past_whole");
+    ml_pack_bool(out, look->whole);
     ml_pack_text(out, "paused");
     ml_pack_bool(out, false);
     ml_pack_text(out, "log");
@@ -214,48 +238,98 @@ static const ml_process_kind kind = {.role = "projection",
 static ml_code check(const ml_reading *reading, uint64_t at, ml_error *why)
 {
     const struct ml_projections *all = reading->of->server->projections;
-    size_t count = 0;
+    size_t busy = 0;
     for (const struct ml_look *look = all->looks; look != NULL; look = look->next)
-        count++;
+        busy += look->reading != NULL;
     if (reading->ask.params.failed) return ml_error_memory(why, "a question to a projection");
     if (reading->of->server->draining)
         return ml_error_set(why, ML_SHUTTING_DOWN, "the daemon is stopping; ask when it is back");
     if (at > all->durable)
         return ml_error_set(why, ML_BAD_REQUEST, "at is %" PRIu64 ", and the log ends at %" PRIu64,
                             at, all->durable);
-    if (count >= LOOKS_MAX)
+    if (busy >= LOOKS_MAX)
         return ml_error_set(why, ML_LIMIT,
                             "%d looks at the past are under way; try again when one is done",
                             LOOKS_MAX);
     return ML_OK;
 }
 
+/* One that has answered and shows what is asked for now; NULL: there is none. */
+static struct ml_look *find_idle(const ml_projected *p, const ml_generation *g, uint64_t at)
+{
+    struct ml_look *look = p->server->projections->looks;
+    for (; look != NULL; look = look->next)
+        if (look->reading == NULL && look->process.state == ML_PROCESS_UP && look->of == p &&
+            look->at == at && look->since == p->since && look->skips == p->skip_count &&
+            strcmp(look->hash, g->hash) == 0)
+            return look;
+    return NULL;
+}
+
+static ml_code ask_again(struct ml_look *look, ml_reading *reading, ml_error *why)
+{
+    reading->ask.asked = answered;
+    ml_code code = ml_process_ask(&look->process, &reading->ask, why);
+    if (code) return code;
+    look->reading = reading;
+    look->process.server->projections->waiting++;
+    ml_readings_watch(look->process.server);
+    return ML_OK;
+}
+
+/* What has been idle longest goes if it takes the place of another. */
+static void make_room(const struct ml_projections *all)
+{
+    struct ml_look *oldest = NULL;
+    size_t count = 0;
+    for (struct ml_look *look = all->looks; look != NULL; look = look->next, count++)
+        if (look->reading == NULL && (oldest == NULL || look->idle_ms < oldest->idle_ms))
+            oldest = look;
+    if (count >= LOOKS_MAX && oldest != NULL) leave(oldest);
+}
+
+static struct ml_look *new_look(ml_projected *p, const ml_generation *g, uint64_t at)
+{
+    struct ml_projections *all = p->server->projections;
+    struct ml_look *look = calloc(1, sizeof *look);
+    if (look == NULL) return NULL;
+    ml_buf_add(&look->files, g->files.data, g->files.size);
+    memcpy(look->hash, g->hash, sizeof look->hash);
+    memcpy(look->past, g->path, sizeof look->past);
+    snprintf(look->path, sizeof look->path, PAST "/%" PRIu64, ++all->last_look);
+    look->whole = g->ready && g->position <= at;
+    look->of = p;
+    look->at = at;
+    look->since = p->since;
+    look->skips = p->skip_count;
+    look->next = all->looks;
+    all->looks = look;
+    ml_process_init(&look->process, p->server, &kind);
+    snprintf(look->process.name, sizeof look->process.name, "a look at projection %s", p->name);
+    return look;
+}
+
 /* Of the version that is live, or is to be. */
 ml_code ml_looks_send(ml_reading *reading, uint64_t at, ml_error *why)
 {
     ml_projected *p = reading->of;
-    struct ml_projections *all = p->server->projections;
     const ml_generation *g = p->live != NULL ? p->live : p->building;
     ml_code code = check(reading, at, why);
+    struct ml_look *look = code || g == NULL ? NULL : find_idle(p, g, at);
+    if (look != NULL) return ask_again(look, reading, why);
     if (!code) code = ml_folders_make(p->server, PAST, why);
-    struct ml_look *look = code || g == NULL ? NULL : calloc(1, sizeof *look);
-    if (look == NULL) return code ? code : ml_error_memory(why, "a look at the past");
-    ml_buf_add(&look->files, g->files.data, g->files.size);
-    memcpy(look->hash, g->hash, sizeof look->hash);
-    snprintf(look->path, sizeof look->path, PAST "/%" PRIu64, ++all->last_look);
-    look->at = at;
+    if (code) return code;
+    make_room(p->server->projections);
+    look = g != NULL ? new_look(p, g, at) : NULL;
+    if (look == NULL) return ml_error_memory(why, "a look at the past");
     look->reading = reading;
-    look->next = all->looks;
-    all->looks = look;
-    all->waiting++;
-    ml_process_init(&look->process, p->server, &kind);
-    snprintf(look->process.name, sizeof look->process.name, "a look at projection %s", p->name);
+    p->server->projections->waiting++;
     ml_readings_watch(p->server);
     ml_process_start(&look->process);
     return ML_OK;
 }
 
-/* Those that have taken too long. */
+/* Those that have taken too long, or that nobody asks any more. */
 void ml_looks_go_on(ml_server *server)
 {
     struct ml_look *look = server->projections->looks;
@@ -263,7 +337,9 @@ void ml_looks_go_on(ml_server *server)
     while (look != NULL) {
         struct ml_look *next = look->next;
         ml_error why;
-        if (look->reading->due_ms <= now) {
+        if (look->reading == NULL) {
+            if (now - look->idle_ms >= IDLE_MS) leave(look);
+        } else if (look->reading->due_ms <= now) {
             ml_error_set(&why, ML_TIMEOUT,
                          "projection %s at position %" PRIu64
                          " is not made so fast: %u %% were; ask with a longer timeout",
@@ -276,6 +352,11 @@ void ml_looks_go_on(ml_server *server)
 
 void ml_looks_fail_all(ml_server *server, ml_code code, const char *sentence)
 {
-    while (server->projections->looks != NULL)
-        refuse(server->projections->looks, code, sentence);
+    struct ml_look *look;
+    while ((look = server->projections->looks) != NULL) {
+        if (look->reading != NULL)
+            refuse(look, code, sentence);
+        else
+            leave(look);
+    }
 }

@@ -119,7 +119,7 @@ static ml_ended pause_or_resume(ml_call *call, const ml_params *params, bool pau
     ml_projected *p = find(call, params);
     ml_ledger_entry entry = {.deed = paused ? ML_DEED_PAUSED : ML_DEED_RESUMED};
     if (p == NULL) return ML_REFUSED;
-    if (p->paused == paused) return answer_now(call, p);
+    if (p->paused == paused && p->writing == 0) return answer_now(call, p);
     return write_deed(call, p, params, &entry);
 }
 

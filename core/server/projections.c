@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "../base/clock.h"
 #include "projections.h"
 #include "rules.h"
 
@@ -162,6 +163,7 @@ static void build(ml_projected *p, const ml_pack *active, const char *folder, bo
 {
     const ml_pack_unit *unit = unit_of(active, p);
     drop_building(p);
+    if (folder != NULL && ml_generations_busy(p, folder)) folder = NULL;
     p->building = ml_generations_new(p, unit->hash, active->files, folder);
     p->taking = p->building;
     if (p->building == NULL)
@@ -186,6 +188,7 @@ static void follow_version(ml_projected *p, const ml_pack *active)
         snprintf(p->wanted, sizeof p->wanted, "%.*s", ML_SHOW(hash));
         p->refused[0] = p->rebuilt[0] = '\0';
         refused = false;
+        ml_swaps_abandon(p, ML_NOT_FOUND, "other rules have become active meanwhile");
     }
     if (p->building != NULL && is_hash(hash, p->building->hash)) return;
     if (refused || (p->live != NULL && is_hash(hash, p->live->hash))) {
@@ -205,7 +208,8 @@ static void end_appearing(ml_projected *p)
 {
     p->appearing = false;
     if (p->refused_at < p->version_since) p->refused[0] = '\0';
-    if (p->live != NULL) p->live->reached = p->found.position;
+    uint64_t most = p->server->projections->durable; /* of a log that may be an older copy's */
+    if (p->live != NULL) p->live->reached = p->found.position < most ? p->found.position : most;
 }
 
 static void start(ml_projected *p)
@@ -270,7 +274,9 @@ void ml_projections_next_folder(const ml_projected *p, char folder[ML_PROJECTION
         unsigned number = dot != NULL ? (unsigned)strtoul(dot + 1, NULL, 10) : 1;
         if (number > highest) highest = number;
     }
-    snprintf(folder, ML_PROJECTIONS_FOLDER, "%.12s.%u", p->wanted, (highest + 1) % 1000000);
+    do
+        snprintf(folder, ML_PROJECTIONS_FOLDER, "%.12s.%u", p->wanted, ++highest % 1000000);
+    while (ml_generations_busy(p, folder));
 }
 
 ml_code ml_projections_rebuild(ml_projected *p, ml_error *why)
@@ -339,10 +345,8 @@ static int64_t last_time(ml_server *server)
 /* A window is to close, and the log does not tell that its time has come. */
 static void tick(ml_server *server)
 {
-    struct timespec time = {0};
     int64_t due = 0;
-    ML_IGNORE(clock_gettime(CLOCK_REALTIME, &time) != 0); /* always there */
-    int64_t now = (int64_t)time.tv_sec * 1000000 + time.tv_nsec / 1000;
+    int64_t now = ml_clock_wall_us();
     for (const ml_projected *p = server->projections->all; p != NULL; p = p->next) {
         int64_t all[] = {due_of(p->live, now), due_of(p->building, now), due_of(p->before, now)};
         for (size_t n = 0; n < 3; n++)
@@ -358,6 +362,7 @@ void ml_projections_each_second(ml_server *server)
     for (ml_projected *p = all->all; p != NULL; p = p->next)
         if (p->defined) ml_swaps_consider(p);
     if (all->wanted) tick(server);
+    ml_looks_go_on(server);
 }
 
 /* ---- life ------------------------------------------------------------------------- */

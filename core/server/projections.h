@@ -66,6 +66,7 @@ struct ml_generation {
     bool full;     /* is not to begin with what the live one has */
     bool fresh;    /* its view is to be discarded: it has crashed who opened it */
     bool removing; /* its directory goes with it */
+    bool uncopied; /* a copy of its view could not be made, and that was said */
 
     ml_generation_state state;
     bool ready;    /* as far as whatever was answered */
@@ -107,6 +108,7 @@ struct ml_projected {
     ml_folder_live found;                     /* when it appeared */
 
     bool paused;
+    unsigned writing; /* deeds on their way to the disk */
     char refused[ML_RULES_HASH + 1];     /* rolled back from: is not to be live, */
     uint64_t refused_at;                 /* says the event at this position */
     char rebuilt[ML_PROJECTIONS_FOLDER]; /* the last rebuild's; "" if there was none */
@@ -194,6 +196,8 @@ void ml_swaps_abandon(ml_projected *p, ml_code code, const char *sentence);
 /* NULL: no memory. `folder` NULL: named after the hash. */
 ml_generation *ml_generations_new(ml_projected *p, ml_bytes hash, ml_bytes files,
                                   const char *folder);
+/* Is somebody still there who is about to leave this folder, or is it being removed? */
+bool ml_generations_busy(const ml_projected *p, const char *folder);
 void ml_generations_start(ml_generation *g);
 /* It ends; with `removing` its directory does, too. */
 void ml_generations_drop(ml_generation *g, bool removing);
@@ -247,7 +251,8 @@ void ml_readings_fail_all(ml_server *server, ml_code code, const char *sentence)
 
 /* ---- looks.c: the past ------------------------------------------------------------- */
 
-/* Asked of the projection as it was at this position. */
+/* Asked of the projection as it was at this position: of a process that folds the log up to there,
+ * from the nearest copy that is kept (projection/kept.h), and stays a while for the next question. */
 ML_MUST_USE ml_code ml_looks_send(ml_reading *reading, uint64_t at, ml_error *why);
 void ml_looks_go_on(ml_server *server);
 void ml_looks_fail_all(ml_server *server, ml_code code, const char *sentence);
@@ -258,6 +263,8 @@ void ml_folders_read(const ml_projected *p, ml_folder_live *live);
 void ml_folders_write(ml_projected *p); /* soon, as it is now */
 /* A directory right below views/. */
 ML_MUST_USE ml_code ml_folders_make(const ml_server *server, const char *path, ml_error *why);
+/* Does something that is no directory lie there? */
+bool ml_folders_barred(const ml_server *server, const char *path);
 void ml_folders_remove(ml_server *server, const char *path); /* soon */
 void ml_folders_remove_now(ml_server *server, const char *path);
 bool ml_folders_removing(const ml_server *server, const char *path);

@@ -154,7 +154,7 @@ static ml_code explain(const ml_reading *reading, ml_error *why)
     char text[128];
     if (g == NULL)
         return ml_error_set(why, ML_NOT_FOUND, "no active rule defines the projection %s", p->name);
-    if (g->state == ML_GENERATION_FAILED)
+    if (g->failures > 0) /* perhaps it tries again just now */
         return ml_error_set(why, g->trouble.code, "%s", g->trouble.sentence);
     describe(g, ml_projections_durable(p->server), text, sizeof text);
     if (live == NULL)

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
+#include "../base/clock.h"
 #include "../store/event.h"
 #include "commands.h"
 #include "packs.h"
@@ -66,13 +67,6 @@ void ml_requests_stamp(ml_command *c)
     ml_put_be64(params->data + params->size - 8, exists ? head.revision + 1 : 0);
 }
 
-static int64_t now_us(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
 /* The client's meta; what a command with an id causes is found by that. */
 static ml_code pack_meta(ml_buf *out, const ml_command *c, ml_bytes meta, ml_error *why)
 {
@@ -127,7 +121,7 @@ static ml_code pack_command(ml_command *c, const ml_params *params, ml_error *wh
     ml_pack_text(out, "meta");
     code = pack_meta(out, c, ml_params_raw(params, "meta"), why);
     ml_pack_text(out, "now");
-    ml_pack_int(out, now_us());
+    ml_pack_int(out, ml_clock_wall_us());
     ml_pack_text(out, "dice");
     ml_pack_bin(out, (ml_bytes){dice, sizeof dice});
     pack_next(out);
