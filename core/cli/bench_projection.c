@@ -22,12 +22,14 @@ enum {
     KEYS_MANY = 1000000,
     RARE_EVERY = 1000, /* one event in so many is of a rare type … */
     RARE_KEYS = 100,   /* … and these go to one key in so many */
-    STEP_US = 5000     /* as in a worker */
+    STEP_US = 5000,    /* as in a worker */
+    LOOKS = 20,        /* at the past, at random positions … */
+    COPIES = 10        /* … of a view that was to be copied so often */
 };
 
 static const char balances_lua[] =
     "return { projection = 'balances', from = { category = 'account' }, key = 'stream',\n"
-    "  row = { balance = 0, n = 0 },\n"
+    "  row = { balance = 0, n = 0 },%s\n"
     "  on = {\n"
     "    Deposited = function(r, d) r.balance, r.n = r.balance + d.amount, r.n + 1 end,\n"
     "    Withdrawn = function(r, d) r.balance, r.n = r.balance - d.amount, r.n + 1 end,\n"
@@ -37,6 +39,7 @@ typedef struct built {
     uint64_t events, rows, ns, early_ns, late_ns; /* the first and the last tenth */
     uint64_t anonymous_kib, peak_kib;
     uint64_t gets, get_ns;
+    uint64_t look_ns; /* of all looks at the past */
     bool incremental;
     char digest[2 * ML_VIEW_DIGEST];
 } built;
@@ -47,7 +50,7 @@ typedef struct building {
     char files[2][1024];
     int version;
     uint64_t keys;
-    bool asks;
+    bool asks, looks;
 } building;
 
 /* ---- the log ---------------------------------------------------------------------------- */
@@ -134,6 +137,53 @@ static ml_code run_gets(building *b, ml_projector *projector, built *made)
     return code;
 }
 
+/* As the process of a look does it: begins with a copy, folds up to the position, is asked once. */
+static ml_code look(building *b, ml_store *store, const ml_projector_options *options,
+                    uint64_t position, uint64_t key)
+{
+    char name[ML_BENCH_NAME];
+    ml_projector *projector;
+    ml_diagnostics report = {0};
+    ml_buf request = {0}, answer = {0};
+    ml_projector_options past = *options;
+    past.past_at = position;
+    ml_code code = ml_projector_new(store, &past, &report, &projector, &b->bench->why);
+    ml_diagnostics_free(&report);
+    if (code) return code;
+    while (ml_projector_step(projector, position, STEP_US))
+        continue;
+    ml_pack_map(&request, 1);
+    ml_pack_text(&request, "key");
+    ml_pack_str(&request, ml_bench_data_stream(name, key));
+    code = ml_projector_get(projector, ml_buf_view(&request), &answer, &b->bench->why);
+    if (!code && ml_projector_position(projector) != position)
+        code = ml_error_set(&b->bench->why, ML_INTERNAL, "a look is not at its position");
+    ml_projector_free(projector);
+    ml_buf_free(&request);
+    ml_buf_free(&answer);
+    return code;
+}
+
+static ml_code run_looks(building *b, ml_store *store, const ml_projector_options *options,
+                         built *made)
+{
+    char dir[ML_BENCH_PATH];
+    uint64_t dice = 1;
+    ml_code code = ML_OK;
+    ml_projector_options past = *options;
+    past.past = options->dir;
+    past.dir = dir;
+    ml_bench_path(b->bench, "view-past", dir);
+    for (int n = 0; !code && n < LOOKS; n++) {
+        uint64_t position = ml_bench_stats_dice(&dice) % made->events + 1;
+        uint64_t begin = ml_bench_stats_now();
+        code = look(b, store, &past, position, ml_bench_stats_dice(&dice) % b->keys);
+        made->look_ns += ml_bench_stats_now() - begin;
+        ml_bench_remove(b->bench, "view-past");
+    }
+    return code;
+}
+
 /* A part of a MessagePack map that has texts as its keys. */
 static ml_token find(ml_bytes map, const char *name)
 {
@@ -173,8 +223,12 @@ static ml_code build_here(building *b, built *made)
         ml_bench_path(b->bench, names[n], paths[n]);
     ml_view_boot(boot);
     ml_source files[2];
+    char snapshot[64] = "";
+    if (b->looks)
+        snprintf(snapshot, sizeof snapshot, " snapshot = { every = %" PRIu64 " },",
+                 b->bench->events / COPIES > 1000 ? b->bench->events / COPIES : 1000);
     for (int n = 0; n < 2; n++) {
-        snprintf(b->files[n], sizeof b->files[n], balances_lua, n + 1);
+        snprintf(b->files[n], sizeof b->files[n], balances_lua, snapshot, n + 1);
         files[n] = (ml_source){ML_STR("balances.lua"), {b->files[n], strlen(b->files[n])}};
     }
     ml_projector_options options = {.files = &files[b->version],
@@ -194,6 +248,7 @@ static ml_code build_here(building *b, built *made)
     if (!code) code = read_status(b, projector, made);
     ml_projector_free(projector);
     ml_diagnostics_free(&report);
+    if (!code && b->looks) code = run_looks(b, store, &options, made);
     ML_IGNORE(ml_close(store)); /* it was only read */
     return code;
 }
@@ -271,6 +326,23 @@ static ml_code time_incremental(building *b)
     return ML_OK;
 }
 
+/* A view of which copies are kept, and looks at the past. */
+static ml_code time_looks(building *b)
+{
+    built made = {0};
+    b->asks = false;
+    b->looks = true;
+    b->view = "view-kept";
+    ml_code code = build(b, &made);
+    ml_bench_remove(b->bench, "view-kept");
+    if (code) return code;
+    ml_figure *figure = ml_bench_stats_value(b->bench, "projection.at", "ms",
+                                             (double)made.look_ns / LOOKS / 1e6);
+    snprintf(figure->note, sizeof figure->note, "of %" PRIu64 " events, built in %.0f ms",
+             made.events, (double)made.ns / 1e6);
+    return ML_OK;
+}
+
 ml_code ml_bench_projection(ml_bench *bench)
 {
     static const struct {
@@ -286,6 +358,7 @@ ml_code ml_bench_projection(ml_bench *bench)
         code = fill(bench, b.store, b.keys);
         if (!code) code = build(&b, &made);
         if (!code) tell_build(&b, &made, sizes[n].name);
+        if (!code && n == 0) code = time_looks(&b);
         if (!code && n == 1) code = time_incremental(&b);
         ml_bench_remove(bench, "view");
         ml_bench_remove(bench, "projection");
