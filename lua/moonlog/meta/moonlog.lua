@@ -183,6 +183,8 @@ function moonlog.socket(uri, timeout_ms) end
 ---@field log? string
 ---@field boot? string
 ---@field fold_ms? integer
+---@field past? string view of this version, whose kept copies an empty one may begin with
+---@field past_at? integer of up to this position
 
 ---@class moonlog.WhatifOptions
 ---@field store moonlog.Store the log

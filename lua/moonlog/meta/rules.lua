@@ -54,7 +54,7 @@
 ---@field start? "beginning"|"now"|integer events before it do not count
 ---@field fault? "stop"|"hold" what a handler that raises stops: all, or its row alone
 ---@field sql? moonlog.Sql
----@field snapshot? moonlog.Snapshot copies that are kept, to look at the past
+---@field snapshot? moonlog.Snapshot copies of the view, for looks at the past
 
 ---What a type of event does to a row; moonlog.delete takes it away.
 ---@alias moonlog.RowHandler fun(row: table, data: any, event: moonlog.Event): moonlog.Delete?
