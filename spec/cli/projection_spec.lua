@@ -146,7 +146,7 @@ describe("cli: projection", function()
       after("scan", "balances", "--index", "balance", "--backward", "--limit", "2"))
     assert.same({ "bea", "7" },
       keys_of(ask("scan", "balances", "--index", "balance", "--from", "30", "--to", "40")))
-    refused(1, "has no index owner; it has balance", "scan", "balances", "--index", "owner")
+    refused(1, 'has no index "owner"; it has balance', "scan", "balances", "--index", "owner")
   end)
 
   it("shows windows with their times", function()

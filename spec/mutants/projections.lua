@@ -49,6 +49,8 @@ bug("a held key goes on", "projection/projection_apply.c",
   "if (p->held_items.size > 0 && ml_keys_has(p->held, key)) {", "if (false) {", "projection")
 bug("a set that was cut finds nothing", "projection/keys.c",
   "    fill_slots(keys);\n}\n\nstatic bool grow", "}\n\nstatic bool grow", "keys")
+bug("a key stays held for an event that was skipped just before the end", "projection/projector.c",
+  "    p->again = p->again || ml_projector_holds_skipped(p);\n", "", "projector")
 bug("what stands behind a note is passed over", "projection/projection_note.c",
   "return cursor.at == cursor.end;", "return true;", "projection")
 
@@ -61,6 +63,13 @@ bug("who shares a variable is not seen", "projection/same.c",
   "        lua_pop(L, 1);\n        write_value(w, depth);", "same")
 bug("changed methods of strings are not seen", "projection/same.c",
   "    write_globals(w);\n", "", "same")
+bug("any function of the same last name is the global", "projection/same.c",
+  "bool other = known[0] != '.' || strcmp(known + 1, key->text) != 0;",
+  "const char *dot = strrchr(known, '.'); bool other = dot == NULL || strcmp(dot + 1, key->text) != 0;",
+  "same")
+bug("methods of strings are those of what is called string", "projection/same.c",
+  "if (luaL_getmetafield(w->L, -1, \"__index\") != LUA_TNIL) write_value(w, ML_SAME_DEPTH);", "",
+  "same")
 
 -- A wrong projection is loaded. -----------------------------------------------------------------
 
@@ -70,8 +79,32 @@ bug("both sandboxes have the same past", "projection/rehearse.c",
   "if (!code && count > 0) code = warm_up(&r, &selection, count);", "", "rehearse")
 bug("sessions by occurred need no merge", "rules/shape_projection.c",
   "else if (joins && !has(s, \"merge\"))", "else if (false)", "shape")
+bug("columns that differ in case are not always seen", "rules/shape_projection.c",
+  "for (size_t m = 0; m < n; m++)\n        if (strcasecmp", "for (size_t m = n - 1; m < n; m++)\n        if (strcasecmp", "shape")
 bug("projections are not linted", "rules/lint.c",
   "if (ml_unit_runs(pack->units[n])) lint_unit(&l, pack->units[n]);",
   "if (pack->units[n]->kind == ML_UNIT_AGGREGATE) lint_unit(&l, pack->units[n]);", "shape")
+
+-- Copies of views are not there, or show another past. --------------------------------------------
+
+bug("a look begins with what came later", "projection/projector_kept.c",
+  "        if (kept.at[n] > most) continue;\n", "        (void)most;\n", "kept")
+bug("a copy is believed by its name", "projection/projector_kept.c",
+  "if (stats.position >= least && stats.position <= most) return ML_OK;",
+  "if (least <= most) return ML_OK;", "kept")
+bug("copies are kept while keys are held", "projection/projector_kept.c",
+  "return held.held == 0;", "return true;", "kept")
+bug("copies are without end", "projection/kept.c",
+  "        ml_kept_remove(dir, kept.at[ml_kept_spare(&kept)]);\n", "", "kept")
+bug("all copies but the last ones go", "projection/kept.c",
+  "if (part < least) spare = n, least = part;", "if (n == 0) spare = n, least = part;", "kept")
+bug("a view that is not believed begins at zero", "projection/projector.c",
+  "    if (!code) code = ml_projector_open_kept(p, why);\n",
+  "    if (!code) code = ML_NOT_FOUND;\n", "kept")
+bug("an empty view beside copies is believed", "projection/projector.c",
+  "if (code || p->kept.count == 0) return code;", "return code;", "kept")
+bug("a look begins with a view that has gone on", "projection/projector_kept.c",
+  "return believe(p, code, 0, options->past_at, why);",
+  "return believe(p, code, 0, UINT64_MAX, why);", "process")
 
 return bugs

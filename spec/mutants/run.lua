@@ -59,7 +59,7 @@ end
 local function is_for_spec(bug) return bug.killed_by:find "^spec/" ~= nil end
 
 local function build(tree, for_spec)
-  local targets = for_spec and "out/moonlog out/moonlog.so" or "out/crash"
+  local targets = for_spec and "out/moonlog out/moonlog.so out/coretest.so" or "out/crash"
   return run(("make -s -C %s OUT=out %s"):format(tree, targets))
 end
 

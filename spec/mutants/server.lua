@@ -445,7 +445,7 @@ bug { name = "who wants to see his own write does not", file = "core/server/read
 
 bug { name = "a view that is built anew is asked at once", file = "core/server/swaps.c",
   from = "g->ready = whole && g->position >= later_of(p->served, g->reached);",
-  to = "g->ready = whole || g->reached == 0 || g->position > 0;",
+  to = "g->ready = whole || g->position >= p->served;",
   killed_by = PROJECTIONS }
 
 bug { name = "what a dead projector was asked is lost", file = "core/server/generations.c",
@@ -471,6 +471,37 @@ bug { name = "skipped events come back with a restart", file = "core/server/ledg
 bug { name = "a projection that begins now begins anew with each version", file = "core/server/projections.c",
   from = "    if (p->tracing) p->since = pack->position;\n",
   to = "",
+  killed_by = PROJECTIONS }
+
+bug { name = "a view is built in a folder that is being removed", file = "core/server/projections.c",
+  from = "    while (ml_generations_busy(p, folder));\n",
+  to = "    while (false);\n",
+  also = { { "    if (folder != NULL && ml_generations_busy(p, folder)) folder = NULL;\n", "" } },
+  killed_by = PROJECTIONS }
+
+bug { name = "a shorter log is never as far as the view was", file = "core/server/projections.c",
+  from = "p->found.position < most ? p->found.position : most",
+  to = "most > 0 ? p->found.position : most",
+  killed_by = PROJECTIONS }
+
+bug { name = "what is written does not hold while a rollback waits", file = "core/server/ledger.c",
+  from = "    if (!p->defined)\n",
+  to = "    if (!p->defined || p->rolling)\n",
+  killed_by = PROJECTIONS }
+
+bug { name = "a rollback waits for rules that are not wanted any more", file = "core/server/projections.c",
+  from = "        ml_swaps_abandon(p, ML_NOT_FOUND, \"other rules have become active meanwhile\");\n",
+  to = "",
+  killed_by = PROJECTIONS }
+
+bug { name = "each page of the past is replayed", file = "core/server/looks.c",
+  from = "    if (code) leave(look);\n",
+  to = "    leave(look);\n",
+  killed_by = PROJECTIONS }
+
+bug { name = "a look at the past stays for ever", file = "core/server/looks.c",
+  from = "if (now - look->idle_ms >= IDLE_MS) leave(look);",
+  to = "(void)now;",
   killed_by = PROJECTIONS }
 
 bug { name = "a look at the past stays on the disk", file = "core/server/looks.c",

@@ -95,8 +95,8 @@ describe("projection/projector: get and scan", function()
       assert.is_nil(none)
       assert.matches(sentence, why, 1, true)
     end
-    refused("BAD_REQUEST: projection/balances has no index color; it has owner, balance", "scan",
-      { index = "color" })
+    refused("BAD_REQUEST: projection/balances has no index \"color\"; it has owner, balance",
+      "scan", { index = "color" })
     refused("BAD_REQUEST: limit is a number of rows from 1 to 1000", "scan", { limit = 1001 })
     refused("BAD_REQUEST: limit is a number of rows", "scan", { limit = 0 })
     refused("BAD_REQUEST: prefix is the beginning of keys that are text", "scan", { prefix = 1 })

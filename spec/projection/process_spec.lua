@@ -85,6 +85,33 @@ describe("projection/process", function()
     assert.same({ "paused", "live" }, { said[9][2].state, said[10][2].state })
   end)
 
+  it("keeps copies, and begins with one to look at the past", function()
+    p:fill(2500, 50, projections.dice(4))
+    local files = projections.source { snapshot = "{ every = 1000 }" }
+    local said = talk { project { files = files }, { "tell", "head", 1100 },
+      { "wait", "position", 1100 }, { "tell", "head", 2400 }, { "wait", "position", 2400 },
+      { "call", "status" }, { "end" } }
+    assert.same({ 1100, 2400 }, said[6][2].kept)
+    local function look(more)
+      local about = { files = files, dir = "views/.past", past = "views/balances" }
+      for name, value in pairs(more) do about[name] = value end
+      return project(about)
+    end
+    said = talk { look { past_at = 2000 }, { "tell", "head", 2000 }, { "wait", "position", 2000 },
+      { "end" } }
+    assert.equal(1100, said[1][2].position)
+    local plain <close> = p:open(files)
+    assert.equal(plain:run(2000).digest, said[3].digest)
+    -- The view itself, where it is no further.
+    assert(os.execute(("rm -r %s/log/views/.past %s/log/views/balances/kept"):format(p.dir, p.dir)))
+    for at, begins in pairs { [2399] = 0, [2400] = 2400 } do
+      said = talk { look { past_at = at, past_whole = true, dir = "views/at" .. at }, { "end" } }
+      assert.equal(begins, said[1][2].position)
+    end
+    said = talk { look { past = "../other" }, { "end" } }
+    assert.matches("^BAD_REQUEST: ", said[1][1][2])
+  end)
+
   it("writes below views, and nowhere else", function()
     p:append("account-a", "Deposited", { amount = 1 })
     for _, dir in ipairs { "other", "../views/x", "views/../x", "/tmp/x" } do

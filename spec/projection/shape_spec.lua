@@ -162,6 +162,7 @@ describe("rules/shape_projection", function()
       ["columns = { key = 'text' }"] = 'column "key" is there anyway',
       ["columns = { Window_Start = 'text' }"] = 'column "window_start" is there anyway',
       ["columns = { a = 'text', A = 'text' }"] = "is there twice",
+      ["columns = { Ab = 'text', aC = 'text', ab = 'text' }"] = "is there twice",
     } do
       refused(("key = 'id', sql = { columns = { x = 'text' }, %s }, %s"):format(sql, ON), pattern)
     end
