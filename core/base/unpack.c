@@ -198,6 +198,33 @@ bool ml_unpack_int(ml_unpack *cursor, int64_t *value)
     return true;
 }
 
+ml_bytes ml_unpack_value(ml_unpack *cursor)
+{
+    const uint8_t *from = cursor->at;
+    return ml_unpack_skip(cursor) ? (ml_bytes){from, (size_t)(cursor->at - from)} : (ml_bytes){0};
+}
+
+ml_bytes ml_unpack_find(ml_bytes map, const char *name)
+{
+    ml_unpack cursor = ml_unpack_from(map);
+    uint32_t count;
+    ml_bytes key, wanted = {name, strlen(name)};
+    if (!ml_unpack_map(&cursor, &count)) return (ml_bytes){0};
+    for (uint32_t n = 0; n < count && ml_unpack_str(&cursor, &key); n++) {
+        ml_bytes value = ml_unpack_value(&cursor);
+        if (value.size == 0) break;
+        if (ml_bytes_equal(key, wanted)) return value;
+    }
+    return (ml_bytes){0};
+}
+
+ml_bytes ml_unpack_find_str(ml_bytes map, const char *name)
+{
+    ml_unpack cursor = ml_unpack_from(ml_unpack_find(map, name));
+    ml_bytes text;
+    return ml_unpack_str(&cursor, &text) ? text : (ml_bytes){0};
+}
+
 /* ---- UTF-8 -------------------------------------------------------------------------- */
 
 #define HIGH_BITS 0x8080808080808080u

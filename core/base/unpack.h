@@ -65,6 +65,12 @@ ML_MUST_USE bool ml_unpack_array(ml_unpack *cursor, uint32_t *count);
 ML_MUST_USE bool ml_unpack_map(ml_unpack *cursor, uint32_t *count);
 ML_MUST_USE bool ml_unpack_int(ml_unpack *cursor, int64_t *value);
 
+/* The whole value at the cursor, which moves behind it; empty if there is none. */
+ml_bytes ml_unpack_value(ml_unpack *cursor);
+/* The value of a name in a map, or of a str there its text; empty if it has none. */
+ml_bytes ml_unpack_find(ml_bytes map, const char *name);
+ml_bytes ml_unpack_find_str(ml_bytes map, const char *name);
+
 /* Checks that `bytes` is exactly one value that moonlog will store: whole, nothing behind
  * it, nested at most ML_DEPTH_MAX deep, every str valid UTF-8, no integer over INT64_MAX (no
  * reader in Lua could hold it). BAD_REQUEST with a sentence that begins with `what`

@@ -34,7 +34,7 @@ static ml_code check_store(ml_net *net)
     ml_unpack streams = ml_client_list(result, "streams", &count);
     if (count == 0) return ML_OK;
     ml_bytes first = {streams.at, (size_t)(streams.end - streams.at)};
-    ml_bytes name = ml_client_text(first, "stream");
+    ml_bytes name = ml_unpack_find_str(first, "stream");
     if (name.size >= 6 && memcmp(name.data, "bench-", 6) == 0) return ML_OK;
     return ml_error_set(&net->bench->why, ML_BAD_REQUEST,
                         "the store has streams that are not the benchmark's (%.*s), and what it "
@@ -330,7 +330,7 @@ static ml_net_found look_at_push(ml_net_conn *conn, ml_unpack cursor)
     if (ml_bytes_equal(method, ML_STR("gap")))
         conn->net->missed += ml_client_natural(params, "missed");
     if (!ml_bytes_equal(method, ML_STR("failed"))) return ML_NET_OTHER;
-    ml_client_error(ml_client_text(params, "error"), &conn->net->bench->why);
+    ml_client_error(ml_unpack_find_str(params, "error"), &conn->net->bench->why);
     return ML_NET_FAILED;
 }
 

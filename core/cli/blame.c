@@ -39,18 +39,18 @@ static void add_source(ml_buf *out, ml_bytes source, ml_bytes message)
 
 static void add_diagnostic(ml_buf *out, ml_bytes one)
 {
-    ml_bytes message = ml_client_text(one, "message");
-    ml_cli_plain(out, ml_client_text(one, "file"));
+    ml_bytes message = ml_unpack_find_str(one, "message");
+    ml_cli_plain(out, ml_unpack_find_str(one, "file"));
     if (ml_client_natural(one, "line") > 0)
         ml_buf_print(out, ":%llu", (unsigned long long)ml_client_natural(one, "line"));
     ml_buf_print(out, ": ");
-    ml_cli_plain(out, ml_client_text(one, "severity"));
+    ml_cli_plain(out, ml_unpack_find_str(one, "severity"));
     ml_buf_print(out, ": ");
-    ml_cli_plain(out, ml_client_text(one, "code"));
+    ml_cli_plain(out, ml_unpack_find_str(one, "code"));
     ml_buf_print(out, ": ");
     ml_cli_plain(out, message);
     ml_buf_byte(out, '\n');
-    add_source(out, ml_client_text(one, "source"), message);
+    add_source(out, ml_unpack_find_str(one, "source"), message);
 }
 
 size_t ml_blame_show_all(const ml_cli *cli, ml_bytes result)
@@ -64,7 +64,7 @@ size_t ml_blame_show_all(const ml_cli *cli, ml_bytes result)
         if (!ml_unpack_skip(&list)) break;
         ml_bytes one = {from, (size_t)(list.at - from)};
         ml_unpack cursor = ml_unpack_from(one);
-        errors += ml_bytes_equal(ml_client_text(one, "severity"), ML_STR("error"));
+        errors += ml_bytes_equal(ml_unpack_find_str(one, "severity"), ML_STR("error"));
         if (cli->shape != ML_SHAPE_JSON)
             add_diagnostic(&out, one);
         else if (ml_json_write(&cursor, &out))
@@ -92,16 +92,16 @@ static void add_traceback(ml_buf *out, ml_bytes text)
 static void show_more(ml_bytes fault)
 {
     ml_buf out = {0};
-    ml_bytes event = ml_client_find(fault, "event");
-    add_source(&out, ml_client_text(fault, "source"), ml_client_text(fault, "message"));
-    add_traceback(&out, ml_client_text(fault, "traceback"));
+    ml_bytes event = ml_unpack_find(fault, "event");
+    add_source(&out, ml_unpack_find_str(fault, "source"), ml_unpack_find_str(fault, "message"));
+    add_traceback(&out, ml_unpack_find_str(fault, "traceback"));
     if (event.size > 0) {
         unsigned long long position = ml_client_natural(event, "position");
         if (position > 0) ml_buf_print(&out, "  event %llu, ", position);
         else ml_buf_print(&out, "  decided, and not written: ");
-        ml_cli_plain(&out, ml_client_text(event, "type"));
+        ml_cli_plain(&out, ml_unpack_find_str(event, "type"));
         ml_buf_print(&out, " in ");
-        ml_cli_plain(&out, ml_client_text(event, "stream"));
+        ml_cli_plain(&out, ml_unpack_find_str(event, "stream"));
         ml_buf_byte(&out, '\n');
     }
     say(&out);
@@ -118,6 +118,6 @@ bool ml_blame_show(const ml_cli *cli, ml_bytes result, int *status)
         return false;
     ml_client_error(text, &why);
     *status = ml_cli_fail(cli, why.code, why.sentence);
-    if (cli->shape != ML_SHAPE_JSON) show_more(ml_client_find(result, "fault"));
+    if (cli->shape != ML_SHAPE_JSON) show_more(ml_unpack_find(result, "fault"));
     return true;
 }

@@ -71,11 +71,9 @@ ML_MUST_USE ml_code ml_client_wait(ml_client *client, int timeout_ms);
 
 /* ---- client_read.c: taking results apart ----------------------------------------------- */
 
-/* The value of a name in a map, or empty bytes; so do the typed ones: 0, false, empty. */
-ml_bytes ml_client_find(ml_bytes map, const char *name);
+/* The value of a name in a map: 0 or false if it has none. */
 uint64_t ml_client_natural(ml_bytes map, const char *name);
 bool ml_client_bool(ml_bytes map, const char *name);
-ml_bytes ml_client_text(ml_bytes map, const char *name);
 /* The items of an array by that name. */
 ml_unpack ml_client_list(ml_bytes map, const char *name, uint32_t *count);
 /* Reads an event in its array form; false if it is none. */

@@ -2,46 +2,23 @@
  * not trusted either. */
 #include "client.h"
 
-ml_bytes ml_client_find(ml_bytes map, const char *name)
-{
-    ml_unpack cursor = ml_unpack_from(map);
-    uint32_t pairs;
-    if (!ml_unpack_map(&cursor, &pairs)) return (ml_bytes){0};
-    for (uint32_t n = 0; n < pairs; n++) {
-        ml_bytes key;
-        if (!ml_unpack_str(&cursor, &key)) break;
-        const uint8_t *from = cursor.at;
-        if (!ml_unpack_skip(&cursor)) break;
-        if (ml_bytes_equal(key, ml_cli_text(name)))
-            return (ml_bytes){from, (size_t)(cursor.at - from)};
-    }
-    return (ml_bytes){0};
-}
-
 uint64_t ml_client_natural(ml_bytes map, const char *name)
 {
-    ml_unpack cursor = ml_unpack_from(ml_client_find(map, name));
+    ml_unpack cursor = ml_unpack_from(ml_unpack_find(map, name));
     int64_t value;
     return ml_unpack_int(&cursor, &value) && value > 0 ? (uint64_t)value : 0;
 }
 
 bool ml_client_bool(ml_bytes map, const char *name)
 {
-    ml_unpack cursor = ml_unpack_from(ml_client_find(map, name));
+    ml_unpack cursor = ml_unpack_from(ml_unpack_find(map, name));
     ml_token token = ml_unpack_next(&cursor);
     return token.kind == ML_KIND_BOOL && token.boolean;
 }
 
-ml_bytes ml_client_text(ml_bytes map, const char *name)
-{
-    ml_unpack cursor = ml_unpack_from(ml_client_find(map, name));
-    ml_bytes text;
-    return ml_unpack_str(&cursor, &text) ? text : (ml_bytes){0};
-}
-
 ml_unpack ml_client_list(ml_bytes map, const char *name, uint32_t *count)
 {
-    ml_unpack cursor = ml_unpack_from(ml_client_find(map, name));
+    ml_unpack cursor = ml_unpack_from(ml_unpack_find(map, name));
     if (!ml_unpack_array(&cursor, count)) *count = 0;
     return cursor;
 }

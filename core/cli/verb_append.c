@@ -115,8 +115,8 @@ static int show_receipt(const ml_cli *cli, const request *r, const receipt *got)
 /* {first, revisions: {stream: revision}, durability, duplicate?} */
 static void take_receipt(ml_bytes result, receipt *got)
 {
-    ml_unpack revisions = ml_unpack_from(ml_client_find(result, "revisions"));
-    ml_bytes stream, durability = ml_client_text(result, "durability");
+    ml_unpack revisions = ml_unpack_from(ml_unpack_find(result, "revisions"));
+    ml_bytes stream, durability = ml_unpack_find_str(result, "durability");
     uint32_t count;
     int64_t revision = 0;
     *got = (receipt){.position = ml_client_natural(result, "first"),

@@ -70,7 +70,7 @@ static void say(ml_buf *line)
 static int show_refusal(const ml_cli *cli, char **argv, ml_bytes refused)
 {
     ml_buf line = {0}, detail = {0};
-    ml_bytes code = ml_client_text(refused, "code"), value = ml_client_find(refused, "detail");
+    ml_bytes code = ml_unpack_find_str(refused, "code"), value = ml_unpack_find(refused, "detail");
     ml_unpack cursor = ml_unpack_from(value);
     bool has_detail =
         value.size > 0 && *(const uint8_t *)value.data != 0xc0 && ml_json_write(&cursor, &detail);
@@ -119,7 +119,7 @@ static int show_events(const ml_cli *cli, ml_client *client, ml_bytes result)
 static int show_result(const ml_cli *cli, char **argv, ml_client *client, ml_bytes result)
 {
     int status;
-    ml_bytes refused = ml_client_find(result, "refused");
+    ml_bytes refused = ml_unpack_find(result, "refused");
     if (refused.size > 0) return show_refusal(cli, argv, refused);
     if (ml_blame_show(cli, result, &status)) return status;
     return show_events(cli, client, result);

@@ -37,7 +37,7 @@ static bool show_stream(ml_show *show, ml_unpack *list)
     ml_bytes info = {list->at, (size_t)(list->end - list->at)};
     if (!ml_unpack_skip(list)) return false;
     ml_field fields[] = {
-        ML_TEXT("stream", ml_client_text(info, "stream")),
+        ML_TEXT("stream", ml_unpack_find_str(info, "stream")),
         ML_NATURAL("revision", ml_client_natural(info, "revision")),
         ML_NATURAL("first", ml_client_natural(info, "first")),
         ML_NATURAL("last", ml_client_natural(info, "last")),
@@ -144,13 +144,13 @@ static int show_status(const ml_cli *cli, ml_client *client)
     for (size_t n = 0; n < KNOWN; n++) {
         const char *name = known[n].name;
         if (known[n].of_daemon && client->messages >= 0) continue;
-        if (ml_client_find(status, name).size == 0) continue;
+        if (ml_unpack_find(status, name).size == 0) continue;
         fields[count++] = (ml_field){.name = name, .kind = known[n].kind,
                                      .natural = ml_client_natural(status, name),
                                      .boolean = ml_client_bool(status, name),
                                      .bytes = known[n].kind == ML_FIELD_VALUE
-                                                  ? ml_client_find(status, name)
-                                                  : ml_client_text(status, name)};
+                                                  ? ml_unpack_find(status, name)
+                                                  : ml_unpack_find_str(status, name)};
     }
     return ml_show_one(cli, fields, count, ML_EXIT_OK);
 }

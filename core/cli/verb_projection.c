@@ -29,12 +29,6 @@ static bool call(asking *a, ml_bytes *result)
     return false;
 }
 
-static ml_bytes next_item(ml_unpack *list)
-{
-    const uint8_t *from = list->at;
-    return ml_unpack_skip(list) ? (ml_bytes){from, (size_t)(list->at - from)} : (ml_bytes){0};
-}
-
 static ml_kind kind_of(ml_bytes value)
 {
     ml_unpack cursor = ml_unpack_from(value);
@@ -93,7 +87,7 @@ static void pack_value(ml_buf *out, const char *word)
 
 static int64_t time_of(ml_bytes map, const char *name)
 {
-    ml_unpack cursor = ml_unpack_from(ml_client_find(map, name));
+    ml_unpack cursor = ml_unpack_from(ml_unpack_find(map, name));
     int64_t time;
     return ml_unpack_int(&cursor, &time) ? time : 0;
 }
@@ -101,7 +95,7 @@ static int64_t time_of(ml_bytes map, const char *name)
 /* Adds from, to and closed of a row's window, if it has one. */
 static size_t add_window(ml_field *fields, size_t count, ml_bytes row)
 {
-    ml_bytes window = ml_client_find(row, "window");
+    ml_bytes window = ml_unpack_find(row, "window");
     if (!is_there(window)) return count;
     fields[count++] = ML_TIME("from", time_of(window, "from"));
     fields[count++] = ML_TIME("to", time_of(window, "to"));
@@ -151,7 +145,7 @@ static bool read_scalar(const char *word, ml_buf *key)
 
 static void show_row(asking *a, ml_bytes result)
 {
-    ml_field fields[5] = {ML_VALUE("row", ml_client_find(result, "row"))};
+    ml_field fields[5] = {ML_VALUE("row", ml_unpack_find(result, "row"))};
     size_t count = add_window(fields, 1, result);
     fields[count++] = ML_NATURAL("position", ml_client_natural(result, "position"));
     a->status = ml_show_one(a->cli, fields, count, a->status);
@@ -166,7 +160,7 @@ static bool find_row(asking *a, ml_buf *key, ml_bytes *result)
     else if (a->word != NULL)
         ml_pack_text(key, a->word);
     if (a->status != ML_EXIT_OK || !ask_row(a, ml_buf_view(key), result)) return false;
-    if (is_there(ml_client_find(*result, "row"))) return true;
+    if (is_there(ml_unpack_find(*result, "row"))) return true;
     if (a->word == NULL || exact || !read_scalar(a->word, key)) return true;
     return ask_row(a, ml_buf_view(key), result);
 }
@@ -176,7 +170,7 @@ static void get(asking *a)
     ml_buf key = {0};
     ml_bytes result;
     if (find_row(a, &key, &result)) {
-        if (is_there(ml_client_find(result, "row")))
+        if (is_there(ml_unpack_find(result, "row")))
             show_row(a, result);
         else
             a->status =
@@ -191,7 +185,7 @@ static void get(asking *a)
 /* A key that is text is shown without quotes in a table. */
 static ml_field key_field(ml_bytes row)
 {
-    ml_bytes key = ml_client_find(row, "key"), text = ml_client_text(row, "key");
+    ml_bytes key = ml_unpack_find(row, "key"), text = ml_unpack_find_str(row, "key");
     return text.data != NULL ? ML_TEXT("key", text) : ML_VALUE("key", key);
 }
 
@@ -201,10 +195,10 @@ static bool show_rows(ml_show *show, ml_bytes result, uint64_t *left)
     ml_unpack list = ml_client_list(result, "rows", &count);
     bool going = true;
     for (uint32_t n = 0; going && n < count; n++) {
-        ml_bytes row = next_item(&list);
+        ml_bytes row = ml_unpack_value(&list);
         ml_field fields[5] = {key_field(row)};
         size_t columns = add_window(fields, 1, row);
-        fields[columns++] = ML_VALUE("row", ml_client_find(row, "row"));
+        fields[columns++] = ML_VALUE("row", ml_unpack_find(row, "row"));
         going = ml_show_record(show, fields, columns);
     }
     *left -= count < *left ? count : *left;
@@ -266,7 +260,7 @@ static void scan(asking *a)
     ml_show_begin(&show, a->cli, true);
     for (bool going = true; going;) {
         going = ask_rows(a, ml_buf_view(&from), left, &result) && show_rows(&show, result, &left);
-        ml_bytes next = going ? ml_client_find(result, "next") : (ml_bytes){0};
+        ml_bytes next = going ? ml_unpack_find(result, "next") : (ml_bytes){0};
         going = going && is_there(next);
         ml_buf_clear(&from);
         ml_buf_add(&from, next.data, going ? next.size : 0);
@@ -281,7 +275,7 @@ static void scan(asking *a)
 
 static double number_of(ml_bytes map, const char *name)
 {
-    ml_unpack cursor = ml_unpack_from(ml_client_find(map, name));
+    ml_unpack cursor = ml_unpack_from(ml_unpack_find(map, name));
     ml_token token = ml_unpack_next(&cursor);
     return token.kind == ML_KIND_FLOAT ? token.number : (double)token.integer;
 }
@@ -296,7 +290,7 @@ static void add_number(ml_buf *out, ml_bytes map, const char *name, const char *
 /* "balances.lua:12: attempt to … (event 17)" */
 static void add_error(ml_buf *out, ml_bytes one)
 {
-    ml_bytes error = ml_client_find(one, "error"), sentence = ml_client_text(error, "sentence");
+    ml_bytes error = ml_unpack_find(one, "error"), sentence = ml_unpack_find_str(error, "sentence");
     unsigned long long position = ml_client_natural(error, "position");
     ml_buf_add(out, sentence.data, sentence.size);
     if (position > 0) ml_buf_print(out, " (event %llu)", position);
@@ -307,7 +301,7 @@ static bool show_short(ml_show *show, ml_bytes one)
 {
     enum { SECONDS, RATE, ETA, ERROR, TEXTS };
     ml_buf texts[TEXTS] = {{0}};
-    ml_bytes lag = ml_client_find(one, "lag");
+    ml_bytes lag = ml_unpack_find(one, "lag");
     if (ml_client_natural(lag, "events") > 0) {
         add_number(&texts[SECONDS], lag, "seconds", " s");
         add_number(&texts[RATE], one, "rate", "/s");
@@ -315,8 +309,8 @@ static bool show_short(ml_show *show, ml_bytes one)
     }
     add_error(&texts[ERROR], one);
     ml_field fields[] = {
-        ML_TEXT("name", ml_client_text(one, "name")),
-        ML_TEXT("state", ml_client_text(one, "state")),
+        ML_TEXT("name", ml_unpack_find_str(one, "name")),
+        ML_TEXT("state", ml_unpack_find_str(one, "state")),
         ML_NATURAL("position", ml_client_natural(one, "position")),
         ML_NATURAL("lag", ml_client_natural(lag, "events")),
         ML_TEXT("behind", ml_buf_view(&texts[SECONDS])),
@@ -347,7 +341,7 @@ static bool show_whole(ml_show *show, ml_bytes one)
         if (!ml_unpack_str(&cursor, &name)) break;
         snprintf(names[count], sizeof names[count], "%.*s", (int)name.size,
                  (const char *)name.data);
-        ml_bytes value = next_item(&cursor);
+        ml_bytes value = ml_unpack_value(&cursor);
         if (is_there(value)) fields[count] = ML_VALUE(names[count], value), count++;
     }
     return ml_show_record(show, fields, count);
@@ -369,7 +363,7 @@ static void list(asking *a)
     ml_unpack all = ml_client_list(result, "projections", &count);
     ml_show_begin(&show, a->cli, true);
     for (uint32_t n = 0; going && n < count; n++) {
-        ml_bytes one = next_item(&all);
+        ml_bytes one = ml_unpack_value(&all);
         going = a->cli->shape == ML_SHAPE_TABLE ? show_short(&show, one) : show_whole(&show, one);
     }
     a->status = ml_show_end(&show, a->status);

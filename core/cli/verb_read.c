@@ -168,7 +168,7 @@ static ml_code say_damage(reading *r)
     ml_code code = ml_client_call(r->client, &result);
     if (code || !ml_client_bool(result, "damaged")) return code;
     ml_error why;
-    ml_client_error(ml_client_text(result, "damage"), &why);
+    ml_client_error(ml_unpack_find_str(result, "damage"), &why);
     r->status = ml_cli_fail(r->cli, ML_CORRUPT, why.sentence);
     return ML_OK;
 }

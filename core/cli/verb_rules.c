@@ -23,12 +23,6 @@ static bool call(asking *a, ml_bytes *result)
     return false;
 }
 
-static ml_bytes next_item(ml_unpack *list)
-{
-    const uint8_t *from = list->at;
-    return ml_unpack_skip(list) ? (ml_bytes){from, (size_t)(list->at - from)} : (ml_bytes){0};
-}
-
 /* ---- check, load, rollback -------------------------------------------------------- */
 
 static bool pack_files(asking *a, const char *method)
@@ -58,12 +52,12 @@ static void show_units(asking *a, ml_bytes result)
     ml_unpack list = ml_client_list(result, "units", &count);
     ml_show_begin(&show, a->cli, true);
     for (uint32_t n = 0; going && n < count; n++) {
-        ml_bytes unit = next_item(&list);
+        ml_bytes unit = ml_unpack_value(&list);
         ml_field fields[] = {
-            ML_TEXT("unit", ml_client_text(unit, "unit")),
-            ML_TEXT("file", ml_client_text(unit, "file")),
-            ML_TEXT("hash", ml_client_text(unit, "hash")),
-            ML_TEXT("status", ml_client_text(unit, "status")),
+            ML_TEXT("unit", ml_unpack_find_str(unit, "unit")),
+            ML_TEXT("file", ml_unpack_find_str(unit, "file")),
+            ML_TEXT("hash", ml_unpack_find_str(unit, "hash")),
+            ML_TEXT("status", ml_unpack_find_str(unit, "status")),
         };
         going = ml_show_record(&show, fields, 4);
     }
@@ -133,7 +127,7 @@ static void add_names(ml_buf *names, ml_bytes activation)
     uint32_t count;
     ml_unpack units = ml_client_list(activation, "units", &count);
     for (uint32_t n = 0; n < count; n++) {
-        ml_bytes name = ml_client_text(next_item(&units), "unit");
+        ml_bytes name = ml_unpack_find_str(ml_unpack_value(&units), "unit");
         if (n > 0) ml_buf_byte(names, ' ');
         ml_buf_add(names, name.data, name.size);
     }
@@ -151,13 +145,13 @@ static void history(asking *a)
     ml_show_begin(&show, a->cli, true);
     for (uint32_t n = 0; going && n < count; n++) {
         ml_buf names = {0};
-        ml_bytes one = next_item(&list_of);
+        ml_bytes one = ml_unpack_value(&list_of);
         add_names(&names, one);
         ml_field fields[] = {
             ML_NATURAL("position", ml_client_natural(one, "position")),
             ML_TIME("time", (int64_t)ml_client_natural(one, "time")),
-            ML_TEXT("type", ml_client_text(one, "type")),
-            ML_TEXT("hash", ml_client_text(one, "hash")),
+            ML_TEXT("type", ml_unpack_find_str(one, "type")),
+            ML_TEXT("hash", ml_unpack_find_str(one, "hash")),
             ML_TEXT("units", ml_buf_view(&names)),
         };
         going = ml_show_record(&show, fields, 5);
@@ -186,7 +180,7 @@ static ml_bytes find_unit(asking *a, ml_bytes result)
     ml_bytes word = ml_cli_text(a->word);
     ml_unpack units = ml_client_list(result, "units", &count);
     for (uint32_t n = 0; n < count; n++) {
-        ml_bytes unit = next_item(&units), name = ml_client_text(unit, "unit");
+        ml_bytes unit = ml_unpack_value(&units), name = ml_unpack_find_str(unit, "unit");
         const char *slash = name.size > 0 ? memchr(name.data, '/', name.size) : NULL;
         size_t kind = slash != NULL ? (size_t)(slash + 1 - (const char *)name.data) : 0;
         ml_bytes last = {(const char *)name.data + kind, name.size - kind};
@@ -206,16 +200,16 @@ static void show_unit(asking *a)
                          "no unit is called '%.512s'; `moonlog rules ls` lists them", a->word);
         return;
     }
-    ml_bytes text = text_of(ml_client_find(result, "files"), ml_client_text(unit, "file"));
+    ml_bytes text = text_of(ml_unpack_find(result, "files"), ml_unpack_find_str(unit, "file"));
     if (a->cli->shape == ML_SHAPE_TABLE) {
         bool whole = fwrite(text.data, 1, text.size, stdout) == text.size && fflush(stdout) == 0;
         a->status = whole ? ML_EXIT_OK : ml_cli_fail(a->cli, ML_IO, "stdout could not be written");
         return;
     }
     ml_field fields[] = {
-        ML_TEXT("unit", ml_client_text(unit, "unit")),
-        ML_TEXT("file", ml_client_text(unit, "file")),
-        ML_TEXT("hash", ml_client_text(unit, "hash")),
+        ML_TEXT("unit", ml_unpack_find_str(unit, "unit")),
+        ML_TEXT("file", ml_unpack_find_str(unit, "file")),
+        ML_TEXT("hash", ml_unpack_find_str(unit, "hash")),
         ML_TEXT("source", text),
     };
     a->status = ml_show_one(a->cli, fields, 4, ML_EXIT_OK);
@@ -248,7 +242,7 @@ static void diff(asking *a)
     ml_code code = ml_pack_dir_read(a->word, &files, &why);
     if (code) a->status = ml_cli_fail(a->cli, code, why.sentence);
     if (!code && ask_list(a, true, &result)) {
-        ml_bytes active = ml_client_find(result, "files");
+        ml_bytes active = ml_unpack_find(result, "files");
         add_differences(&out, ml_buf_view(&files), active, false);
         add_differences(&out, active, ml_buf_view(&files), true);
         bool whole = out.size == 0 ||

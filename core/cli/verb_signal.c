@@ -30,10 +30,10 @@ static void pushed(void *context, ml_bytes method, ml_bytes params)
     if (h->ended) return;
     if (ml_bytes_equal(method, ML_STR("gap"))) say_gap(h, params);
     if (!ml_bytes_equal(method, ML_STR("signal"))) return;
-    ml_bytes reply = ml_client_text(params, "reply");
+    ml_bytes reply = ml_unpack_find_str(params, "reply");
     ml_field fields[] = {
-        ML_TEXT("subject", ml_client_text(params, "subject")),
-        ML_VALUE("data", ml_client_find(params, "data")),
+        ML_TEXT("subject", ml_unpack_find_str(params, "subject")),
+        ML_VALUE("data", ml_unpack_find(params, "data")),
         ML_TEXT("reply", reply),
     };
     /* A table has the same columns in each row. */

@@ -44,20 +44,14 @@ static int show_state(const ml_cli *cli, ml_bytes result)
     int status;
     if (ml_blame_show(cli, result, &status)) return status;
     ml_field fields[] = {
-        ML_VALUE("state", ml_client_find(result, "state")),
-        ML_VALUE("revision", ml_client_find(result, "revision")),
-        ML_VALUE("position", ml_client_find(result, "position")),
+        ML_VALUE("state", ml_unpack_find(result, "state")),
+        ML_VALUE("revision", ml_unpack_find(result, "revision")),
+        ML_VALUE("position", ml_unpack_find(result, "position")),
     };
     return ml_show_one(cli, fields, 3, ML_EXIT_OK);
 }
 
 /* ---- what is different ------------------------------------------------------------ */
-
-static ml_bytes take_value(ml_unpack *cursor)
-{
-    const uint8_t *from = cursor->at;
-    return ml_unpack_skip(cursor) ? (ml_bytes){from, (size_t)(cursor->at - from)} : (ml_bytes){0};
-}
 
 /* The value of a key in a map that has any kind of keys. */
 static ml_bytes find_key(ml_bytes map, ml_bytes key)
@@ -66,7 +60,7 @@ static ml_bytes find_key(ml_bytes map, ml_bytes key)
     uint32_t count;
     if (!ml_unpack_map(&cursor, &count)) return (ml_bytes){0};
     for (uint32_t n = 0; n < count; n++) {
-        ml_bytes other = take_value(&cursor), value = take_value(&cursor);
+        ml_bytes other = ml_unpack_value(&cursor), value = ml_unpack_value(&cursor);
         if (ml_bytes_equal(other, key)) return value;
     }
     return (ml_bytes){0};
@@ -118,11 +112,11 @@ static bool compare(ml_show *show, ml_buf *path, ml_bytes before, ml_bytes after
     uint32_t counts[2];
     bool going = ml_unpack_map(&old, &counts[0]) && ml_unpack_map(&new, &counts[1]);
     for (uint32_t n = 0; going && n < counts[0]; n++) {
-        ml_bytes key = take_value(&old), value = take_value(&old);
+        ml_bytes key = ml_unpack_value(&old), value = ml_unpack_value(&old);
         going = compare_key(show, path, key, value, find_key(after, key));
     }
     for (uint32_t n = 0; going && n < counts[1]; n++) {
-        ml_bytes key = take_value(&new), value = take_value(&new);
+        ml_bytes key = ml_unpack_value(&new), value = ml_unpack_value(&new);
         if (find_key(before, key).size == 0)
             going = compare_key(show, path, key, (ml_bytes){0}, value);
     }
@@ -138,7 +132,7 @@ static int diff(const ml_cli *cli, ml_client *client, char **argv, const char *f
     ml_code code = ask(cli, client, argv, from, &result);
     if (!code && ml_blame_show(cli, result, &status)) return status;
     if (!code) {
-        ml_bytes state = ml_client_find(result, "state");
+        ml_bytes state = ml_unpack_find(result, "state");
         ml_buf_add(&first, state.data, state.size);
         code = first.failed ? ml_error_memory(&client->why, "a state")
                             : ask(cli, client, argv, to, &result);
@@ -148,7 +142,7 @@ static int diff(const ml_cli *cli, ml_client *client, char **argv, const char *f
     } else if (!ml_blame_show(cli, result, &status)) {
         ml_show_begin(&show, cli, true);
         ML_IGNORE(!compare(&show, &path, ml_buf_view(&first),
-                           ml_client_find(result, "state"))); /* end says it */
+                           ml_unpack_find(result, "state"))); /* end says it */
         status = ml_show_end(&show, ML_EXIT_OK);
     }
     ml_buf_free(&first);

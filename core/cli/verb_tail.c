@@ -144,7 +144,7 @@ static void pushed(void *context, ml_bytes method, ml_bytes params)
         t->passed = ml_client_natural(params, "position");
     if (!ml_bytes_equal(method, ML_STR("failed"))) return;
     ml_error why;
-    ml_client_error(ml_client_text(params, "error"), &why);
+    ml_client_error(ml_unpack_find_str(params, "error"), &why);
     t->status = ml_cli_fail(t->cli, why.code, why.sentence);
     t->ended = true;
 }

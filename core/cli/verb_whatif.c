@@ -70,12 +70,6 @@ static int ask(asking *a, ml_bytes files, ml_bytes *result)
 
 /* ---- showing ---------------------------------------------------------------------- */
 
-static ml_bytes next_item(ml_unpack *list)
-{
-    const uint8_t *from = list->at;
-    return ml_unpack_skip(list) ? (ml_bytes){from, (size_t)(list->at - from)} : (ml_bytes){0};
-}
-
 static bool write_out(ml_buf *out)
 {
     bool good = !out->failed;
@@ -105,7 +99,7 @@ static bool show_lists(const asking *a, ml_bytes result, ml_buf *out)
         uint32_t count;
         ml_unpack list = ml_client_list(result, names[n], &count);
         for (uint32_t i = 0; going && i < count; i++) {
-            add_item(a, out, next_item(&list), n == 1);
+            add_item(a, out, ml_unpack_value(&list), n == 1);
             if (out->size >= FLUSH_BYTES) going = write_out(out);
         }
         if (a->cli->shape == ML_SHAPE_TABLE && n == 0 && count > 0) ml_buf_byte(out, '\n');
@@ -118,7 +112,7 @@ static uint64_t count_all(ml_bytes result)
     uint32_t count;
     uint64_t sum = 0;
     ml_unpack list = ml_client_list(result, "units", &count);
-    for (uint32_t n = 0; n < count; n++) sum += ml_whatif_text_count(next_item(&list));
+    for (uint32_t n = 0; n < count; n++) sum += ml_whatif_text_count(ml_unpack_value(&list));
     return sum;
 }
 

@@ -10,12 +10,6 @@ enum { INDENT = 4, VALUE_BYTES = 400 /* shown of one value */ };
 
 /* ---- values ----------------------------------------------------------------------- */
 
-static ml_bytes take_value(ml_unpack *cursor)
-{
-    const uint8_t *from = cursor->at;
-    return ml_unpack_skip(cursor) ? (ml_bytes){from, (size_t)(cursor->at - from)} : (ml_bytes){0};
-}
-
 static ml_kind kind_of(ml_bytes value)
 {
     ml_unpack cursor = ml_unpack_from(value);
@@ -51,7 +45,7 @@ static ml_bytes find_key(ml_bytes map, ml_bytes key)
     uint32_t count;
     if (!ml_unpack_map(&cursor, &count)) return (ml_bytes){0};
     for (uint32_t n = 0; n < count; n++) {
-        ml_bytes other = take_value(&cursor), value = take_value(&cursor);
+        ml_bytes other = ml_unpack_value(&cursor), value = ml_unpack_value(&cursor);
         if (ml_bytes_equal(other, key)) return value;
     }
     return (ml_bytes){0};
@@ -75,11 +69,11 @@ static void compare_maps(ml_buf *out, ml_buf *path, ml_bytes before, ml_bytes af
     uint32_t counts[2] = {0};
     if (!ml_unpack_map(&old, &counts[0]) || !ml_unpack_map(&new, &counts[1])) return;
     for (uint32_t n = 0; n < counts[0]; n++) {
-        ml_bytes key = take_value(&old), value = take_value(&old);
+        ml_bytes key = ml_unpack_value(&old), value = ml_unpack_value(&old);
         compare_key(out, path, key, value, find_key(after, key));
     }
     for (uint32_t n = 0; n < counts[1]; n++) {
-        ml_bytes key = take_value(&new), value = take_value(&new);
+        ml_bytes key = ml_unpack_value(&new), value = ml_unpack_value(&new);
         if (find_key(before, key).size == 0) compare_key(out, path, key, (ml_bytes){0}, value);
     }
 }
@@ -92,8 +86,8 @@ static void compare_lists(ml_buf *out, ml_buf *path, ml_bytes before, ml_bytes a
     for (uint32_t n = 0; n < counts[0] || n < counts[1]; n++) {
         size_t size = path->size;
         ml_buf_print(path, "[%u]", n + 1);
-        compare(out, path, n < counts[0] ? take_value(&old) : (ml_bytes){0},
-                n < counts[1] ? take_value(&new) : (ml_bytes){0});
+        compare(out, path, n < counts[0] ? ml_unpack_value(&old) : (ml_bytes){0},
+                n < counts[1] ? ml_unpack_value(&new) : (ml_bytes){0});
         path->size = size;
     }
 }
@@ -133,31 +127,31 @@ static void add_events(ml_buf *out, ml_bytes events)
     uint32_t count = 0;
     if (!ml_unpack_array(&list, &count) || count == 0) ml_buf_print(out, "nothing to do");
     for (uint32_t n = 0; n < count; n++) {
-        ml_bytes event = take_value(&list);
+        ml_bytes event = ml_unpack_value(&list);
         if (n > 0) ml_buf_print(out, ", ");
-        ml_cli_plain(out, ml_client_text(event, "type"));
+        ml_cli_plain(out, ml_unpack_find_str(event, "type"));
         ml_buf_byte(out, ' ');
-        add_value(out, ml_client_find(event, "data"));
+        add_value(out, ml_unpack_find(event, "data"));
     }
 }
 
 static void add_outcome(ml_buf *out, const char *when, ml_bytes outcome)
 {
-    ml_bytes refused = ml_client_find(outcome, "refused"),
-             failed = ml_client_text(outcome, "failed");
+    ml_bytes refused = ml_unpack_find(outcome, "refused"),
+             failed = ml_unpack_find_str(outcome, "failed");
     add_indent(out);
     ml_buf_print(out, "%s  ", when);
     if (refused.size > 0) {
         ml_buf_print(out, "refused ");
-        ml_cli_plain(out, ml_client_text(refused, "code"));
-        if (kind_of(ml_client_find(refused, "detail")) != ML_KIND_NIL) ml_buf_byte(out, ' ');
-        if (kind_of(ml_client_find(refused, "detail")) != ML_KIND_NIL)
-            add_value(out, ml_client_find(refused, "detail"));
+        ml_cli_plain(out, ml_unpack_find_str(refused, "code"));
+        if (kind_of(ml_unpack_find(refused, "detail")) != ML_KIND_NIL) ml_buf_byte(out, ' ');
+        if (kind_of(ml_unpack_find(refused, "detail")) != ML_KIND_NIL)
+            add_value(out, ml_unpack_find(refused, "detail"));
     } else if (failed.size > 0) {
         ml_buf_print(out, "fails: ");
         ml_cli_plain(out, failed);
     } else {
-        add_events(out, ml_client_find(outcome, "events"));
+        add_events(out, ml_unpack_find(outcome, "events"));
     }
     ml_buf_byte(out, '\n');
 }
@@ -169,28 +163,28 @@ static void add_fault(ml_buf *out, ml_bytes fault, const char *when)
     if (kind_of(fault) == ML_KIND_NIL) return;
     add_indent(out);
     ml_buf_print(out, "%s  ", when);
-    ml_cli_plain(out, ml_client_text(fault, "file"));
+    ml_cli_plain(out, ml_unpack_find_str(fault, "file"));
     if (ml_client_natural(fault, "line") > 0)
         ml_buf_print(out, ":%" PRIu64, ml_client_natural(fault, "line"));
-    if (ml_client_text(fault, "file").size > 0) ml_buf_print(out, ": ");
-    ml_cli_plain(out, ml_client_text(fault, "message"));
+    if (ml_unpack_find_str(fault, "file").size > 0) ml_buf_print(out, ": ");
+    ml_cli_plain(out, ml_unpack_find_str(fault, "message"));
     ml_buf_byte(out, '\n');
-    if (ml_client_text(fault, "source").size == 0) return;
+    if (ml_unpack_find_str(fault, "source").size == 0) return;
     ml_buf_print(out, "%*s", 2 * INDENT, "");
-    ml_cli_plain(out, ml_client_text(fault, "source"));
+    ml_cli_plain(out, ml_unpack_find_str(fault, "source"));
     ml_buf_byte(out, '\n');
 }
 
 static void add_key(ml_buf *out, ml_bytes difference)
 {
-    ml_bytes key = ml_client_find(difference, "key"),
-             window = ml_client_find(difference, "window");
+    ml_bytes key = ml_unpack_find(difference, "key"),
+             window = ml_unpack_find(difference, "window");
     char from[ML_TIME_TEXT + 1];
-    if (kind_of(key) == ML_KIND_STR) ml_cli_plain(out, ml_client_text(difference, "key"));
+    if (kind_of(key) == ML_KIND_STR) ml_cli_plain(out, ml_unpack_find_str(difference, "key"));
     else if (kind_of(key) != ML_KIND_NIL) add_value(out, key);
     if (kind_of(key) != ML_KIND_NIL) ml_buf_print(out, "  ");
     if (window.size == 0) return;
-    ml_unpack cursor = ml_unpack_from(ml_client_find(window, "from"));
+    ml_unpack cursor = ml_unpack_from(ml_unpack_find(window, "from"));
     int64_t time = 0;
     if (!ml_unpack_int(&cursor, &time)) return;
     ml_time_write(from, time);
@@ -199,24 +193,25 @@ static void add_key(ml_buf *out, ml_bytes difference)
 
 static void add_first(ml_buf *out, ml_bytes difference, const char *word)
 {
-    ml_bytes first = ml_client_find(difference, "first");
+    ml_bytes first = ml_unpack_find(difference, "first");
     if (kind_of(first) == ML_KIND_NIL) return;
     add_indent(out);
     ml_buf_print(out, "%s position %" PRIu64 ": ", word, ml_client_natural(first, "position"));
-    ml_cli_plain(out, ml_client_text(first, "type"));
+    ml_cli_plain(out, ml_unpack_find_str(first, "type"));
     ml_buf_print(out, ", revision %" PRIu64 " of ", ml_client_natural(first, "revision"));
-    ml_cli_plain(out, ml_client_text(first, "stream"));
+    ml_cli_plain(out, ml_unpack_find_str(first, "stream"));
     ml_buf_byte(out, '\n');
 }
 
 void ml_whatif_text_difference(ml_buf *out, ml_bytes difference)
 {
-    ml_bytes command = ml_client_text(difference, "command"),
-             kind = ml_client_text(difference, "kind"), where = ml_client_text(difference, "where"),
-             before = ml_client_find(difference, "before"),
-             after = ml_client_find(difference, "after");
+    ml_bytes command = ml_unpack_find_str(difference, "command"),
+             kind = ml_unpack_find_str(difference, "kind"),
+             where = ml_unpack_find_str(difference, "where"),
+             before = ml_unpack_find(difference, "before"),
+             after = ml_unpack_find(difference, "after");
     bool fault = ml_bytes_equal(kind, ML_STR("fault"));
-    ml_cli_plain(out, ml_client_text(difference, "unit"));
+    ml_cli_plain(out, ml_unpack_find_str(difference, "unit"));
     ml_buf_print(out, "  ");
     add_key(out, difference);
     ml_cli_plain(out, kind);
@@ -230,8 +225,8 @@ void ml_whatif_text_difference(ml_buf *out, ml_bytes difference)
     } else if (!fault) {
         add_changes(out, before, after);
     }
-    if (fault) add_fault(out, ml_client_find(difference, "before_fault"), "active");
-    if (fault) add_fault(out, ml_client_find(difference, "after_fault"), "new");
+    if (fault) add_fault(out, ml_unpack_find(difference, "before_fault"), "active");
+    if (fault) add_fault(out, ml_unpack_find(difference, "after_fault"), "new");
     add_first(out, difference, command.size > 0 || fault ? "at" : "since");
 }
 
@@ -261,7 +256,7 @@ static void add_commands(ml_buf *out, ml_bytes unit)
 
 void ml_whatif_text_unit(ml_buf *out, ml_bytes unit)
 {
-    ml_bytes name = ml_client_text(unit, "unit"), status = ml_client_text(unit, "status");
+    ml_bytes name = ml_unpack_find_str(unit, "unit"), status = ml_unpack_find_str(unit, "status");
     bool rows = ml_bytes_begins(name, ML_STR("projection/"));
     if (ml_bytes_equal(status, ML_STR("same"))) return;
     ml_cli_plain(out, name);

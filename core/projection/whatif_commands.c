@@ -72,12 +72,6 @@ static uint32_t read_count(ml_bytes record)
 
 /* ---- outcomes --------------------------------------------------------------------------- */
 
-static ml_bytes take(ml_unpack *at)
-{
-    const uint8_t *from = at->at;
-    return ml_unpack_skip(at) ? (ml_bytes){from, (size_t)(at->at - from)} : (ml_bytes){0};
-}
-
 static bool is_one_of(ml_bytes key, const char *const *names)
 {
     for (; *names != NULL; names++)
@@ -95,7 +89,7 @@ static void pack_meta(ml_buf *out, ml_bytes meta)
     if (!ml_unpack_map(&at, &pairs)) pairs = 0;
     for (; pairs > 0; pairs--) {
         ml_unpack key = at;
-        ml_bytes name = {0}, raw = take(&at), value = take(&at);
+        ml_bytes name = {0}, raw = ml_unpack_value(&at), value = ml_unpack_value(&at);
         if (ml_unpack_str(&key, &name) && is_one_of(name, left_out)) continue;
         ml_buf_add(out, raw.data, raw.size);
         ml_buf_add(out, value.data, value.size);
@@ -200,7 +194,7 @@ static void pack_answer(ml_again *again, ml_buf *out)
     begin_events(out);
     ml_pack_array(out, count);
     for (; count > 0; count--) {
-        ml_bytes map = take(&at), type = {0};
+        ml_bytes map = ml_unpack_value(&at), type = {0};
         int64_t schema = 1;
         ml_unpack number = ml_unpack_from(ml_field_find(map, ML_STR("schema")));
         bool good = ml_unpack_int(&number, &schema) && read_text(map, "type", &type);

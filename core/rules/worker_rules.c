@@ -34,22 +34,6 @@ static ml_code stage(ml_worker_call *c, ml_buf *answer)
     return of(c)->units.failed ? ml_error_memory(c->why, "a pack") : ML_OK;
 }
 
-/* The value of a name in a map; empty if it has none. */
-static ml_bytes find_value(ml_bytes map, const char *name)
-{
-    ml_unpack cursor = ml_unpack_from(map);
-    uint32_t count;
-    ml_bytes key;
-    if (!ml_unpack_map(&cursor, &count)) return (ml_bytes){0};
-    for (uint32_t n = 0; n < count && ml_unpack_str(&cursor, &key); n++) {
-        const uint8_t *from = cursor.at;
-        if (!ml_unpack_skip(&cursor)) break;
-        if (ml_bytes_equal(key, (ml_bytes){name, strlen(name)}))
-            return (ml_bytes){from, (size_t)(cursor.at - from)};
-    }
-    return (ml_bytes){0};
-}
-
 static int64_t latest_schema(const ruling *r, ml_bytes type)
 {
     uint32_t schema = 1;
@@ -62,7 +46,7 @@ static int64_t latest_schema(const ruling *r, ml_bytes type)
 static void pack_upcasts(const ruling *r, ml_buf *answer)
 {
     static const char kind[] = "upcast/";
-    ml_unpack units = ml_unpack_from(find_value(ml_buf_view(&r->units), "units"));
+    ml_unpack units = ml_unpack_from(ml_unpack_find(ml_buf_view(&r->units), "units"));
     uint32_t count = 0, types = 0;
     size_t begin = ml_pack_begin(answer);
     if (!ml_unpack_array(&units, &count)) count = 0;
@@ -70,7 +54,7 @@ static void pack_upcasts(const ruling *r, ml_buf *answer)
         const uint8_t *from = units.at;
         if (!ml_unpack_skip(&units)) break;
         ml_unpack text =
-            ml_unpack_from(find_value((ml_bytes){from, (size_t)(units.at - from)}, "unit"));
+            ml_unpack_from(ml_unpack_find((ml_bytes){from, (size_t)(units.at - from)}, "unit"));
         ml_bytes name;
         if (!ml_unpack_str(&text, &name) || !ml_bytes_begins(name, ML_STR(kind))) continue;
         ml_bytes type = {(const char *)name.data + sizeof kind - 1, name.size - (sizeof kind - 1)};

@@ -41,17 +41,17 @@ static ml_code read_drafts(ml_command *c, ml_bytes events, char *space, ml_error
         const uint8_t *from = cursor.at;
         if (!ml_unpack_skip(&cursor)) return broken(why);
         ml_bytes map = {from, (size_t)(cursor.at - from)};
-        ml_unpack number = ml_unpack_from(ml_packs_find(map, "schema"));
+        ml_unpack number = ml_unpack_from(ml_unpack_find(map, "schema"));
         int64_t schema = 1;
         if (number.at != number.end &&
             (!ml_unpack_int(&number, &schema) || schema < 1 || schema > INT32_MAX))
             return broken(why);
         ml_draft *draft = &server->drafts[n];
-        *draft = (ml_draft){.type = ml_packs_text(map, "type"),
-                            .data = ml_packs_find(map, "data"),
-                            .meta = ml_packs_find(map, "meta"),
+        *draft = (ml_draft){.type = ml_unpack_find_str(map, "type"),
+                            .data = ml_unpack_find(map, "data"),
+                            .meta = ml_unpack_find(map, "meta"),
                             .schema = (uint32_t)schema};
-        ml_code code = read_tags(server, c, ml_packs_find(map, "tags"), draft, &used, space, why);
+        ml_code code = read_tags(server, c, ml_unpack_find(map, "tags"), draft, &used, space, why);
         if (code) return code;
     }
     return ML_OK;
@@ -71,10 +71,10 @@ ml_code ml_decisions_read(ml_command *c, ml_bytes decided, char *space, ml_write
                           ml_error *why)
 {
     *write = (ml_write){.stream = ml_commands_stream(c), .events = c->server->drafts};
-    ml_code code = read_expected(ml_packs_find(decided, "expected"), &write->expected, why);
-    if (!code) code = read_drafts(c, ml_packs_find(decided, "events"), space, why);
+    ml_code code = read_expected(ml_unpack_find(decided, "expected"), &write->expected, why);
+    if (!code) code = read_drafts(c, ml_unpack_find(decided, "events"), space, why);
     /* A worker writes to the stream that the command is for, whatever it says. */
-    if (!code && !ml_bytes_equal(ml_packs_text(decided, "stream"), ml_commands_stream(c)))
+    if (!code && !ml_bytes_equal(ml_unpack_find_str(decided, "stream"), ml_commands_stream(c)))
         code = broken(why);
     write->count = c->count;
     return code;

@@ -30,7 +30,7 @@ const char *ml_generations_state_name(ml_generation_state state)
 
 static uint64_t number_of(ml_bytes map, const char *name)
 {
-    ml_unpack cursor = ml_unpack_from(ml_packs_find(map, name));
+    ml_unpack cursor = ml_unpack_from(ml_unpack_find(map, name));
     int64_t number = 0;
     return ml_unpack_int(&cursor, &number) && number > 0 ? (uint64_t)number : 0;
 }
@@ -43,10 +43,14 @@ static ml_generation_state state_of(ml_bytes word)
     return ML_GENERATION_STARTING;
 }
 
-/* A text that the report's error has. */
+static ml_bytes error_of(const ml_generation *g)
+{
+    return ml_unpack_find(ml_buf_view(&g->report), "error");
+}
+
 static ml_bytes error_text(const ml_generation *g, const char *name)
 {
-    return ml_packs_text(ml_packs_find(ml_buf_view(&g->report), "error"), name);
+    return ml_unpack_find_str(error_of(g), name);
 }
 
 static void say_stopped(const ml_generation *g)
@@ -65,8 +69,8 @@ static void note_state(ml_generation *g, ml_bytes map)
 {
     ml_generation_state before = g->state;
     bool killed = g->kills >= ML_WORKERS_KILLS; /* it is paused for that, and the reason is known */
-    ml_bytes error = ml_packs_find(map, "error");
-    g->state = killed ? ML_GENERATION_STOPPED : state_of(ml_packs_text(map, "state"));
+    ml_bytes error = ml_unpack_find(map, "error");
+    g->state = killed ? ML_GENERATION_STOPPED : state_of(ml_unpack_find_str(map, "state"));
     if (g->state == before) return;
     if (before == ML_GENERATION_STOPPED && g->state != ML_GENERATION_PAUSED)
         ml_say(g->process.server, "info", "%s goes on at position %" PRIu64, g->process.name,
@@ -80,7 +84,7 @@ static void note_state(ml_generation *g, ml_bytes map)
 /* Once, until it can be made again. */
 static void note_copying(ml_generation *g, ml_bytes map)
 {
-    ml_bytes sentence = ml_packs_text(map, "copying");
+    ml_bytes sentence = ml_unpack_find_str(map, "copying");
     bool fails = sentence.size > 0;
     if (fails && !g->uncopied)
         ml_say(g->process.server, "warning",
@@ -124,25 +128,33 @@ static void begun(ml_ask *ask, ml_code code, ml_bytes result, const char *senten
     ml_crew_kill(&g->process);
 }
 
-static void pack_request(const ml_generation *g, ml_buf *out)
+void ml_generations_pack_project(const ml_projected *p, ml_bytes files, const char *hash,
+                                 const char *path, bool paused, uint32_t more, ml_buf *out)
 {
-    const ml_projected *p = g->of;
-    const ml_generation *base = g == p->building && !g->full ? p->live : NULL;
-    ml_pack_map(out, base != NULL ? 10 : 8);
+    ml_pack_map(out, 8 + more);
     ml_pack_text(out, "files");
-    ml_buf_add(out, g->files.data, g->files.size);
+    ml_buf_add(out, files.data, files.size);
     ml_packs_pack(out, "name", (ml_bytes){p->name, strlen(p->name)});
-    ml_packs_pack(out, "dir", (ml_bytes){g->path, strlen(g->path)});
+    ml_packs_pack(out, "dir", (ml_bytes){path, strlen(path)});
     ml_pack_text(out, "boot");
     ml_pack_text(out, p->server->projections->boot);
     ml_pack_text(out, "start");
     ml_pack_int(out, (int64_t)p->since);
     ml_pack_text(out, "skips");
-    ml_ledger_pack_skips(p, g->hash, out);
+    ml_ledger_pack_skips(p, hash, out);
     ml_pack_text(out, "paused");
-    ml_pack_bool(out, p->paused || g->kills >= ML_WORKERS_KILLS);
+    ml_pack_bool(out, paused);
     ml_pack_text(out, "log");
     ml_pack_bin(out, (ml_bytes){ml_store_log_id(p->server->store), ML_STORE_LOG_ID});
+}
+
+static void pack_request(const ml_generation *g, ml_buf *out)
+{
+    const ml_projected *p = g->of;
+    const ml_generation *base = g == p->building && !g->full ? p->live : NULL;
+    bool paused = p->paused || g->kills >= ML_WORKERS_KILLS;
+    ml_generations_pack_project(p, ml_buf_view(&g->files), g->hash, g->path, paused,
+                                base != NULL ? 2 : 0, out);
     if (base == NULL) return;
     ml_packs_pack(out, "base", (ml_bytes){base->path, strlen(base->path)});
     ml_pack_text(out, "base_files");
@@ -191,7 +203,7 @@ static bool take_progress(ml_process *process, ml_bytes name, ml_unpack params)
 
 unsigned ml_generations_percent(const ml_generation *g)
 {
-    ml_unpack cursor = ml_unpack_from(ml_packs_find(ml_buf_view(&g->report), "progress"));
+    ml_unpack cursor = ml_unpack_from(ml_unpack_find(ml_buf_view(&g->report), "progress"));
     ml_token token = ml_unpack_next(&cursor);
     bool known = token.kind == ML_KIND_FLOAT && token.number >= 0 && token.number <= 1;
     return known ? (unsigned)(token.number * 100) : 0;
@@ -466,17 +478,22 @@ ml_bytes ml_generations_reason(const ml_generation *g)
     return error_text(g, "sentence");
 }
 
+ml_code ml_generations_code_of(ml_bytes error)
+{
+    ml_bytes name = ml_unpack_find_str(error, "code");
+    for (int code = ML_BAD_REQUEST; code <= ML_UNREACHABLE; code++)
+        if (ml_params_is(ml_error_name((ml_code)code), name)) return (ml_code)code;
+    return ML_SCRIPT_ERROR;
+}
+
 ml_code ml_generations_code(const ml_generation *g)
 {
-    if (is_ours(g)) return g->trouble.code;
-    for (int code = ML_BAD_REQUEST; code <= ML_UNREACHABLE; code++)
-        if (ml_params_is(ml_error_name((ml_code)code), error_text(g, "code"))) return (ml_code)code;
-    return ML_SCRIPT_ERROR;
+    return is_ours(g) ? g->trouble.code : ml_generations_code_of(error_of(g));
 }
 
 void ml_generations_pack_error(const ml_generation *g, ml_buf *out)
 {
-    ml_bytes told = ml_packs_find(ml_buf_view(&g->report), "error");
+    ml_bytes told = error_of(g);
     if (is_ours(g)) {
         ml_pack_map(out, 3);
         ml_pack_text(out, "code");

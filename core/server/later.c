@@ -40,7 +40,7 @@ void ml_later_refuse(const ml_later *later, ml_code code, const char *sentence)
 
 void ml_later_explain(const ml_later *later, ml_code code, const char *sentence, ml_bytes more)
 {
-    ml_bytes fault = ml_packs_find(more, "fault");
+    ml_bytes fault = ml_unpack_find(more, "fault");
     if (!waits(later)) return;
     if (!later->explain || fault.size == 0) {
         ml_dispatch_refuse(later->conn, later->msgid, code, sentence);

@@ -100,10 +100,10 @@ void ml_ledger_pack_skips(const ml_projected *p, const char *hash, ml_buf *out)
 static void read_event(ml_server *server, const ml_event *event)
 {
     deed d = {.at = event->position,
-              .hash = ml_packs_text(event->data, "hash"),
-              .folder = ml_packs_text(event->data, "folder")};
-    ml_bytes name = ml_packs_text(event->data, "name");
-    ml_unpack cursor = ml_unpack_from(ml_packs_find(event->data, "position"));
+              .hash = ml_unpack_find_str(event->data, "hash"),
+              .folder = ml_unpack_find_str(event->data, "folder")};
+    ml_bytes name = ml_unpack_find_str(event->data, "name");
+    ml_unpack cursor = ml_unpack_from(ml_unpack_find(event->data, "position"));
     int64_t position = 0;
     ML_IGNORE(!ml_unpack_int(&cursor, &position));
     d.position = (uint64_t)position;

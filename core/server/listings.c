@@ -26,7 +26,7 @@ static void pack_natural(ml_buf *out, const char *name, uint64_t value)
 /* As it was told; nil if it was not. */
 static void pack_told(ml_buf *out, const ml_generation *g, const char *name)
 {
-    ml_bytes value = ml_packs_find(ml_buf_view(&g->report), name);
+    ml_bytes value = ml_unpack_find(ml_buf_view(&g->report), name);
     ml_pack_text(out, name);
     if (value.size > 0)
         ml_buf_add(out, value.data, value.size);

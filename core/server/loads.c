@@ -87,7 +87,7 @@ static void pack_diagnostics(ml_buf *out, ml_bytes all, ml_bytes file)
         const uint8_t *from = cursor.at;
         if (!ml_unpack_skip(&cursor)) break;
         ml_bytes one = {from, (size_t)(cursor.at - from)};
-        if (file.size > 0 && !ml_bytes_equal(ml_packs_text(one, "file"), file)) continue;
+        if (file.size > 0 && !ml_bytes_equal(ml_unpack_find_str(one, "file"), file)) continue;
         ml_buf_add(out, one.data, one.size);
         kept++;
     }
@@ -97,21 +97,21 @@ static void pack_diagnostics(ml_buf *out, ml_bytes all, ml_bytes file)
 /* The report's units; with what each has to be told, or for the event. */
 static void pack_units(ml_buf *out, ml_bytes report, bool for_event)
 {
-    ml_unpack cursor = ml_unpack_from(ml_packs_find(report, "units"));
-    ml_bytes diagnostics = ml_packs_find(report, "diagnostics");
+    ml_unpack cursor = ml_unpack_from(ml_unpack_find(report, "units"));
+    ml_bytes diagnostics = ml_unpack_find(report, "diagnostics");
     uint32_t count, packed = 0;
     size_t begin = ml_pack_begin(out);
     if (!ml_unpack_array(&cursor, &count)) count = 0;
     for (; packed < count; packed++) {
         const uint8_t *from = cursor.at;
         if (!ml_unpack_skip(&cursor)) break;
-        ml_bytes one = {from, (size_t)(cursor.at - from)}, file = ml_packs_text(one, "file");
+        ml_bytes one = {from, (size_t)(cursor.at - from)}, file = ml_unpack_find_str(one, "file");
         ml_pack_map(out, for_event ? 3 : 5);
-        ml_packs_pack(out, "unit", ml_packs_text(one, "unit"));
+        ml_packs_pack(out, "unit", ml_unpack_find_str(one, "unit"));
         ml_packs_pack(out, "file", file);
-        ml_packs_pack(out, "hash", ml_packs_text(one, "hash"));
+        ml_packs_pack(out, "hash", ml_unpack_find_str(one, "hash"));
         if (for_event) continue;
-        ml_packs_pack(out, "status", ml_packs_text(one, "status"));
+        ml_packs_pack(out, "status", ml_unpack_find_str(one, "status"));
         ml_pack_text(out, "diagnostics");
         pack_diagnostics(out, diagnostics, file);
     }
@@ -133,28 +133,29 @@ static void answer_report(ml_load *load, bool active, uint64_t position)
             ml_pack_int(out, (int64_t)position);
         else
             ml_pack_nil(out);
-        ml_packs_pack(out, "hash", ml_packs_text(report, "hash"));
+        ml_packs_pack(out, "hash", ml_unpack_find_str(report, "hash"));
         ml_pack_text(out, "units");
         pack_units(out, report, false);
         ml_pack_text(out, "diagnostics");
-        pack_diagnostics(out, ml_packs_find(report, "diagnostics"), (ml_bytes){0});
+        pack_diagnostics(out, ml_unpack_find(report, "diagnostics"), (ml_bytes){0});
     }
     end_load(load);
 }
 
 void ml_loads_say(const ml_server *server, ml_bytes report)
 {
-    ml_unpack cursor = ml_unpack_from(ml_packs_find(report, "diagnostics"));
+    ml_unpack cursor = ml_unpack_from(ml_unpack_find(report, "diagnostics"));
     uint32_t count;
     if (!ml_unpack_array(&cursor, &count)) return;
     for (uint32_t n = 0; n < count; n++) {
         const uint8_t *from = cursor.at;
         if (!ml_unpack_skip(&cursor)) break;
-        ml_bytes one = {from, (size_t)(cursor.at - from)}, file = ml_packs_text(one, "file");
-        ml_unpack line = ml_unpack_from(ml_packs_find(one, "line"));
+        ml_bytes one = {from, (size_t)(cursor.at - from)}, file = ml_unpack_find_str(one, "file");
+        ml_unpack line = ml_unpack_from(ml_unpack_find(one, "line"));
         int64_t number = 0;
         ML_IGNORE(!ml_unpack_int(&line, &number));
-        ml_bytes message = ml_packs_text(one, "message"), severity = ml_packs_text(one, "severity");
+        ml_bytes message = ml_unpack_find_str(one, "message"),
+                 severity = ml_unpack_find_str(one, "severity");
         ml_say(server, ml_bytes_equal(severity, ML_STR("error")) ? "error" : "warning",
                "%.*s:%" PRId64 ": %.*s", ML_SHOW(file), number, ML_SHOW(message));
     }
@@ -297,7 +298,7 @@ static ml_code make_pack(ml_load *load)
     ml_buf data = {0};
     ml_bytes report = ml_buf_view(&load->report);
     ml_pack_map(&data, 4);
-    ml_packs_pack(&data, "hash", ml_packs_text(report, "hash"));
+    ml_packs_pack(&data, "hash", ml_unpack_find_str(report, "hash"));
     ml_pack_text(&data, "files");
     ml_buf_add(&data, load->files.data, load->files.size);
     ml_pack_text(&data, "units");

@@ -125,7 +125,7 @@ static void answered(ml_ask *ask, ml_code code, ml_bytes result, const char *sen
 
 static int64_t number_of(ml_bytes map, const char *name)
 {
-    ml_unpack cursor = ml_unpack_from(ml_packs_find(map, name));
+    ml_unpack cursor = ml_unpack_from(ml_unpack_find(map, name));
     int64_t number = 0;
     ML_IGNORE(!ml_unpack_int(&cursor, &number));
     return number;
@@ -134,14 +134,15 @@ static int64_t number_of(ml_bytes map, const char *name)
 static void note(struct ml_look *look, ml_bytes map)
 {
     ml_error why;
-    bool stopped = ml_bytes_equal(ml_packs_text(map, "state"), ML_STR("stopped"));
+    bool stopped = ml_bytes_equal(ml_unpack_find_str(map, "state"), ML_STR("stopped"));
     uint64_t position = (uint64_t)number_of(map, "position");
     look->percent = look->at > 0 ? (unsigned)(position * 100 / look->at) : 100;
     if (look->reading == NULL || look->passed_on) return;
     if (stopped) {
-        ml_bytes sentence = ml_packs_text(ml_packs_find(map, "error"), "sentence");
-        ml_error_set(&why, ML_SCRIPT_ERROR, "it stopped at position %" PRId64 ": %.*s",
-                     number_of(ml_packs_find(map, "error"), "position"), ML_SHOW(sentence));
+        ml_bytes error = ml_unpack_find(map, "error"),
+                 sentence = ml_unpack_find_str(error, "sentence");
+        ml_error_set(&why, ml_generations_code_of(error), "it stopped at position %" PRId64 ": %.*s",
+                     number_of(error, "position"), ML_SHOW(sentence));
         refuse(look, why.code, why.sentence);
     } else if (position >= look->at) {
         look->passed_on = true;
@@ -178,27 +179,13 @@ static void begun(ml_ask *ask, ml_code code, ml_bytes result, const char *senten
 
 static void pack_request(const struct ml_look *look, ml_buf *out)
 {
-    const ml_projected *p = look->of;
-    ml_pack_map(out, 11);
-    ml_pack_text(out, "files");
-    ml_buf_add(out, look->files.data, look->files.size);
-    ml_packs_pack(out, "name", (ml_bytes){p->name, strlen(p->name)});
-    ml_packs_pack(out, "dir", (ml_bytes){look->path, strlen(look->path)});
-    ml_pack_text(out, "boot");
-    ml_pack_text(out, p->server->projections->boot);
-    ml_pack_text(out, "start");
-    ml_pack_int(out, (int64_t)p->since);
-    ml_pack_text(out, "skips");
-    ml_ledger_pack_skips(p, look->hash, out);
+    ml_generations_pack_project(look->of, ml_buf_view(&look->files), look->hash, look->path, false,
+                                3, out);
     ml_packs_pack(out, "past", (ml_bytes){look->past, strlen(look->past)});
     ml_pack_text(out, "past_at");
     ml_pack_int(out, (int64_t)look->at);
     ml_pack_text(out, "past_whole");
     ml_pack_bool(out, look->whole);
-    ml_pack_text(out, "paused");
-    ml_pack_bool(out, false);
-    ml_pack_text(out, "log");
-    ml_pack_bin(out, (ml_bytes){ml_store_log_id(p->server->store), ML_STORE_LOG_ID});
 }
 
 static bool ask_first(ml_process *process)
@@ -315,12 +302,15 @@ ml_code ml_looks_send(ml_reading *reading, uint64_t at, ml_error *why)
     ml_projected *p = reading->of;
     const ml_generation *g = p->live != NULL ? p->live : p->building;
     ml_code code = check(reading, at, why);
-    struct ml_look *look = code || g == NULL ? NULL : find_idle(p, g, at);
+    if (!code && g == NULL)
+        code = ml_error_set(why, ML_TIMEOUT, "no version of projection %s is there yet; ask again",
+                            p->name);
+    struct ml_look *look = code ? NULL : find_idle(p, g, at);
     if (look != NULL) return ask_again(look, reading, why);
     if (!code) code = ml_folders_make(p->server, PAST, why);
     if (code) return code;
     make_room(p->server->projections);
-    look = g != NULL ? new_look(p, g, at) : NULL;
+    look = new_look(p, g, at);
     if (look == NULL) return ml_error_memory(why, "a look at the past");
     look->reading = reading;
     p->server->projections->waiting++;

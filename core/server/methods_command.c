@@ -278,7 +278,7 @@ static void take_decision(ml_command *c, ml_bytes decided)
     char space[ML_TAG_BYTES_MAX];
     ml_error why;
     ml_write write;
-    if (is_outdated(c, ml_packs_text(decided, "hash"))) {
+    if (is_outdated(c, ml_unpack_find_str(decided, "hash"))) {
         decide_by_others(c);
         return;
     }
@@ -312,7 +312,7 @@ static void keep_result(ml_command *c, ml_bytes result, uint64_t until)
 
 static void take_state(ml_command *c, ml_bytes result)
 {
-    ml_unpack cursor = ml_unpack_from(ml_packs_find(result, "position"));
+    ml_unpack cursor = ml_unpack_from(ml_unpack_find(result, "position"));
     int64_t position = 0;
     ML_IGNORE(!ml_unpack_int(&cursor, &position)); /* nil: no event at all */
     keep_result(c, result, position > 0 ? (uint64_t)position : 0);
@@ -363,7 +363,7 @@ static void record_refusal(ml_command *c, ml_bytes refused, ml_bytes record)
 
 static void take_refusal(ml_command *c, ml_bytes result)
 {
-    ml_bytes refused = ml_packs_find(result, "refused"), record = ml_packs_find(result, "record");
+    ml_bytes refused = ml_unpack_find(result, "refused"), record = ml_unpack_find(result, "record");
     if (record.size > 0) record_refusal(c, refused, record);
     else keep_result(c, result, ml_store_staged(c->server->store));
 }
@@ -375,12 +375,12 @@ static void asked(ml_ask *own, ml_code code, ml_bytes result, const char *senten
         refuse(c, code, sentence, result);
         return;
     }
-    ml_bytes decided = ml_packs_find(result, "decided");
+    ml_bytes decided = ml_unpack_find(result, "decided");
     if (c->state)
         take_state(c, result);
     else if (decided.size > 0)
         take_decision(c, decided);
-    else if (ml_packs_find(result, "refused").size > 0)
+    else if (ml_unpack_find(result, "refused").size > 0)
         take_refusal(c, result);
     else
         refuse(c, ML_INTERNAL, "a worker's answer is neither a decision nor a refusal",

@@ -90,7 +90,7 @@ static ml_bytes text_of(const ml_pack *pack, ml_bytes file)
     if (file.size >= sizeof path) return (ml_bytes){0};
     memcpy(path, file.data, file.size);
     path[file.size] = '\0';
-    return ml_packs_text(pack->files, path);
+    return ml_unpack_find_str(pack->files, path);
 }
 
 /* The pack of now with one unit as it was. */

@@ -5,30 +5,6 @@
 
 #include "../base/unpack.h"
 
-/* ---- maps ------------------------------------------------------------------------- */
-
-ml_bytes ml_packs_find(ml_bytes map, const char *name)
-{
-    ml_unpack cursor = ml_unpack_from(map);
-    uint32_t count;
-    ml_bytes key, wanted = {name, strlen(name)};
-    if (!ml_unpack_map(&cursor, &count)) return (ml_bytes){0};
-    for (uint32_t n = 0; n < count && ml_unpack_str(&cursor, &key); n++) {
-        const uint8_t *from = cursor.at;
-        if (!ml_unpack_skip(&cursor)) break;
-        if (ml_bytes_equal(key, wanted)) return (ml_bytes){from, (size_t)(cursor.at - from)};
-    }
-    return (ml_bytes){0};
-}
-
-ml_bytes ml_packs_text(ml_bytes map, const char *name)
-{
-    ml_unpack cursor = ml_unpack_from(ml_packs_find(map, name));
-    ml_bytes text = {0};
-    ML_IGNORE(!ml_unpack_str(&cursor, &text));
-    return text;
-}
-
 /* ---- reading ---------------------------------------------------------------------- */
 
 static ml_code refuse(const char *what, ml_error *why)
@@ -49,9 +25,9 @@ static ml_code read_units(ml_pack *pack, ml_bytes raw, ml_error *why)
         if (!ml_unpack_skip(&cursor)) return refuse("units", why);
         ml_bytes map = {from, (size_t)(cursor.at - from)};
         ml_pack_unit *unit = &pack->units[pack->unit_count++];
-        *unit = (ml_pack_unit){.unit = ml_packs_text(map, "unit"),
-                               .file = ml_packs_text(map, "file"),
-                               .hash = ml_packs_text(map, "hash")};
+        *unit = (ml_pack_unit){.unit = ml_unpack_find_str(map, "unit"),
+                               .file = ml_unpack_find_str(map, "file"),
+                               .hash = ml_unpack_find_str(map, "hash")};
         if (unit->unit.size == 0 || unit->hash.size == 0) return refuse("units", why);
     }
     return ML_OK;
@@ -82,13 +58,13 @@ ml_code ml_packs_read(ml_pack *pack, ml_bytes data, ml_error *why)
     ml_buf_add(&pack->data, data.data, data.size);
     if (pack->data.failed) return ml_error_memory(why, "a pack");
     data = ml_buf_view(&pack->data);
-    pack->hash = ml_packs_text(data, "hash");
-    pack->files = ml_packs_find(data, "files");
+    pack->hash = ml_unpack_find_str(data, "hash");
+    pack->files = ml_unpack_find(data, "files");
     ml_code code = pack->hash.size == 0    ? refuse("hash", why)
                    : pack->files.size == 0 ? refuse("files", why)
                                            : ML_OK;
-    if (!code) code = read_units(pack, ml_packs_find(data, "units"), why);
-    if (!code) code = read_chains(pack, ml_packs_find(data, "upcasts"), why);
+    if (!code) code = read_units(pack, ml_unpack_find(data, "units"), why);
+    if (!code) code = read_chains(pack, ml_unpack_find(data, "upcasts"), why);
     if (code) ml_packs_free(pack);
     return code;
 }
@@ -113,8 +89,8 @@ ml_pack_unit *ml_packs_unit(const ml_pack *pack, ml_bytes unit)
 bool ml_packs_agrees(const ml_pack *pack, ml_bytes report)
 {
     ml_pack told = {0};
-    if (!ml_bytes_equal(pack->hash, ml_packs_text(report, "hash"))) return false;
-    bool same = read_units(&told, ml_packs_find(report, "units"), NULL) == ML_OK &&
+    if (!ml_bytes_equal(pack->hash, ml_unpack_find_str(report, "hash"))) return false;
+    bool same = read_units(&told, ml_unpack_find(report, "units"), NULL) == ML_OK &&
                 told.unit_count == pack->unit_count;
     for (size_t n = 0; same && n < told.unit_count; n++) {
         const ml_pack_unit *unit = ml_packs_unit(pack, told.units[n].unit);

@@ -62,11 +62,7 @@ void ml_packs_inherit(ml_pack *pack, const ml_pack *from);
 /* The unit, if it has that hash; or NULL. */
 ml_pack_unit *ml_packs_version(const ml_pack *pack, ml_bytes unit, ml_bytes hash);
 
-/* Of a MessagePack map: the value of a name, empty if it has none; the same if it is a str. */
-ml_bytes ml_packs_find(ml_bytes map, const char *name);
-ml_bytes ml_packs_text(ml_bytes map, const char *name);
-
-/* An entry of such a map. */
+/* An entry of a map. */
 static inline void ml_packs_pack(ml_buf *out, const char *name, ml_bytes text)
 {
     ml_pack_text(out, name);

@@ -222,6 +222,11 @@ uint64_t ml_generations_eta_ms(const ml_generation *g);
 /* Why it does not go on: as a sentence, and packed; empty, and nil, if it does. */
 ml_bytes ml_generations_reason(const ml_generation *g);
 ml_code ml_generations_code(const ml_generation *g);
+/* The code that the error in a projector's report has. */
+ml_code ml_generations_code_of(ml_bytes error);
+/* Packs the first request to a projector (projection/process.h), but for `more` pairs behind it. */
+void ml_generations_pack_project(const ml_projected *p, ml_bytes files, const char *hash,
+                                 const char *path, bool paused, uint32_t more, ml_buf *out);
 void ml_generations_pack_error(const ml_generation *g, ml_buf *out);
 
 /* ---- readings.c: questions on their way ------------------------------------------- */

@@ -70,7 +70,7 @@ static bool can_ask(const ml_reading *reading, bool due);
 /* Of an answer. */
 static uint64_t position_of(ml_bytes result)
 {
-    ml_unpack cursor = ml_unpack_from(ml_packs_find(result, "position"));
+    ml_unpack cursor = ml_unpack_from(ml_unpack_find(result, "position"));
     int64_t position;
     return ml_unpack_int(&cursor, &position) && position > 0 ? (uint64_t)position : 0;
 }

@@ -83,7 +83,7 @@ static ml_code pack_meta(ml_buf *out, const ml_command *c, ml_bytes meta, ml_err
     if (meta.size > 0 && ml_unpack_check(meta, "meta", why)) return why->code;
     size_t begin = ml_pack_begin(out);
     for (size_t n = 0; n < 2 && c->command_id.size > 0; n++) {
-        if (ml_packs_find(meta, names[n]).size > 0) continue;
+        if (ml_unpack_find(meta, names[n]).size > 0) continue;
         ml_pack_text(out, names[n]);
         ml_pack_str(out, c->command_id);
         count++;

@@ -199,7 +199,7 @@ void ml_rules_in_time(ml_server *server, ml_bytes name)
 
 bool ml_rules_is_good(ml_bytes report)
 {
-    ml_unpack cursor = ml_unpack_from(ml_packs_find(report, "ok"));
+    ml_unpack cursor = ml_unpack_from(ml_unpack_find(report, "ok"));
     ml_token token = ml_unpack_next(&cursor);
     return token.kind == ML_KIND_BOOL && token.boolean;
 }

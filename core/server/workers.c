@@ -104,8 +104,8 @@ static bool drop_first(ml_process *process, ml_ask *ask)
 /* The fault, if it is that of a unit which was stopped because it overstayed. */
 static ml_bytes find_stopped(ml_code code, ml_bytes result)
 {
-    ml_bytes fault = code == ML_SCRIPT_ERROR ? ml_packs_find(result, "fault") : (ml_bytes){0};
-    bool stopped = ml_bytes_equal(ml_packs_text(fault, "kind"), ML_STR("overstay"));
+    ml_bytes fault = code == ML_SCRIPT_ERROR ? ml_unpack_find(result, "fault") : (ml_bytes){0};
+    bool stopped = ml_bytes_equal(ml_unpack_find_str(fault, "kind"), ML_STR("overstay"));
     return stopped ? fault : (ml_bytes){0};
 }
 
@@ -118,8 +118,8 @@ static void hand_over(ml_process *process, ml_ask *ask, ml_code code, ml_bytes r
         ml_rules_in_time(process->server, (ml_bytes){ask->unit, strlen(ask->unit)});
     ask->asked(ask, code, result, sentence);
     if (stopped.size > 0)
-        ml_rules_stopped(process->server, ml_packs_text(stopped, "unit"),
-                         ml_packs_text(stopped, "hash"));
+        ml_rules_stopped(process->server, ml_unpack_find_str(stopped, "unit"),
+                         ml_unpack_find_str(stopped, "hash"));
 }
 
 static void blame(ml_process *process, const ml_engine_doing *told, const char *verdict)

@@ -67,7 +67,7 @@ static const ml_sum *of_window(const ml_tally *tally, ml_bytes key, ml_bytes win
 static const ml_sum *find(const scan *s, ml_bytes entry)
 {
     const ml_tally *tally = s->tally;
-    ml_unpack cursor = ml_unpack_from(ml_client_find(entry, "key"));
+    ml_unpack cursor = ml_unpack_from(ml_unpack_find(entry, "key"));
     ml_token token = ml_unpack_next(&cursor);
     uint64_t at = (uint64_t)token.integer;
     if (s->name == ML_VIEWS_GROUPS)
@@ -75,7 +75,7 @@ static const ml_sum *find(const scan *s, ml_bytes entry)
     if (token.kind != ML_KIND_STR) return NULL;
     if (s->name == ML_VIEWS_TOTALS) return token.bytes.size == 0 ? &tally->totals : NULL;
     if (s->name == ML_VIEWS_SECONDS)
-        return of_window(tally, token.bytes, ml_client_find(entry, "window"));
+        return of_window(tally, token.bytes, ml_unpack_find(entry, "window"));
     if (s->name == ML_VIEWS_ORDERS)
         return read_number(token.bytes, "orders-", ML_VIEWS_STREAMS, &at) ? &tally->orders[at]
                                                                           : NULL;
@@ -87,14 +87,14 @@ static const ml_sum *find(const scan *s, ml_bytes entry)
 
 static bool check_row(scan *s, ml_bytes entry)
 {
-    ml_bytes key = ml_client_find(entry, "key");
+    ml_bytes key = ml_unpack_find(entry, "key");
     const ml_sum *sum = find(s, entry);
     ml_sum row;
     uint64_t factor;
     char text[160];
     if (sum == NULL || (!sum->there && s->name != ML_VIEWS_TOTALS))
         return wrong(s, key, "there is nothing that it could be made of");
-    if (!ml_audit_row(ml_client_find(entry, "row"), &row, &factor))
+    if (!ml_audit_row(ml_unpack_find(entry, "row"), &row, &factor))
         return wrong(s, key, "it is no row");
     s->rows++;
     bool same = row.count == sum->count && row.taken == sum->taken &&
@@ -108,7 +108,7 @@ static bool check_row(scan *s, ml_bytes entry)
              s->factor, sum->taken);
     if (!same) return wrong(s, key, text);
     if (s->index == NULL) return true;
-    int64_t value = (int64_t)ml_client_natural(ml_client_find(entry, "row"), s->index);
+    int64_t value = (int64_t)ml_client_natural(ml_unpack_find(entry, "row"), s->index);
     bool sorted = value >= s->last && (s->only < 0 || value == s->only);
     s->last = value;
     return sorted || wrong(s, key, "it is not where its index has it");
@@ -143,7 +143,7 @@ static bool read_page(scan *s, bool *more)
     uint32_t count;
     pack_scan(s, ml_client_begin(s->client, "projection.scan"));
     if (!ml_siege_ask(s->tally->siege, s->client, &message)) return false;
-    ml_bytes next = ml_client_find(message.body, "next");
+    ml_bytes next = ml_unpack_find(message.body, "next");
     *more = next.size > 0 && *(const uint8_t *)next.data != 0xc0;
     ml_buf_clear(&s->next);
     if (*more) ml_buf_add(&s->next, next.data, next.size);

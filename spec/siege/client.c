@@ -184,25 +184,9 @@ bool ml_client_call(ml_client *client, ml_message *message, int timeout_ms)
 
 /* ---- taking apart --------------------------------------------------------------------- */
 
-ml_bytes ml_client_find(ml_bytes map, const char *name)
-{
-    ml_unpack cursor = ml_unpack_from(map);
-    uint32_t count;
-    if (map.size == 0 || !ml_unpack_map(&cursor, &count)) return (ml_bytes){0};
-    while (count-- > 0) {
-        ml_bytes key;
-        if (!ml_unpack_str(&cursor, &key)) return (ml_bytes){0};
-        const uint8_t *value = cursor.at;
-        if (!ml_unpack_skip(&cursor)) return (ml_bytes){0};
-        if (ml_bytes_equal(key, (ml_bytes){name, strlen(name)}))
-            return (ml_bytes){value, (size_t)(cursor.at - value)};
-    }
-    return (ml_bytes){0};
-}
-
 uint64_t ml_client_natural(ml_bytes map, const char *name)
 {
-    ml_bytes found = ml_client_find(map, name);
+    ml_bytes found = ml_unpack_find(map, name);
     ml_unpack cursor = ml_unpack_from(found);
     int64_t value;
     return found.size > 0 && ml_unpack_int(&cursor, &value) ? (uint64_t)value : 0;
@@ -210,7 +194,7 @@ uint64_t ml_client_natural(ml_bytes map, const char *name)
 
 ml_unpack ml_client_list(ml_bytes map, const char *name, uint32_t *count)
 {
-    ml_bytes found = ml_client_find(map, name);
+    ml_bytes found = ml_unpack_find(map, name);
     ml_unpack cursor = ml_unpack_from(found);
     if (found.size == 0 || !ml_unpack_array(&cursor, count)) *count = 0;
     return cursor;

@@ -211,7 +211,7 @@ bool ml_crowd_load(ml_crowd *crowd, const ml_views_rules *rules, ml_message *mes
 
 static bool is_text(ml_bytes map, const char *name, const char *wanted)
 {
-    ml_unpack cursor = ml_unpack_from(ml_client_find(map, name));
+    ml_unpack cursor = ml_unpack_from(ml_unpack_find(map, name));
     ml_bytes text;
     return cursor.at != NULL && ml_unpack_str(&cursor, &text) &&
            ml_bytes_equal(text, (ml_bytes){wanted, strlen(wanted)});
@@ -223,7 +223,7 @@ static void show_generations(ml_bytes entry, ml_shown *shown)
     ml_unpack all = ml_client_list(entry, "generations", &count);
     for (; count > 0; count--) {
         ml_bytes one = {all.at, (size_t)(all.end - all.at)},
-                 made = ml_client_find(one, "incremental");
+                 made = ml_unpack_find(one, "incremental");
         if (is_text(one, "role", "next")) shown->next = true;
         if (is_text(one, "role", "live"))
             shown->incremental = made.size == 1 && *(const uint8_t *)made.data == 0xc3;
@@ -233,12 +233,12 @@ static void show_generations(ml_bytes entry, ml_shown *shown)
 
 static void show(ml_bytes entry, ml_shown *shown)
 {
-    ml_bytes digest = ml_client_find(entry, "digest"), hash = {0};
-    ml_unpack cursor = ml_unpack_from(ml_client_find(entry, "hash"));
+    ml_bytes digest = ml_unpack_find(entry, "digest"), hash = {0};
+    ml_unpack cursor = ml_unpack_from(ml_unpack_find(entry, "hash"));
     *shown = (ml_shown){.known = true,
                         .live = is_text(entry, "state", "live"),
                         .position = ml_client_natural(entry, "position"),
-                        .left = ml_client_natural(ml_client_find(entry, "lag"), "events"),
+                        .left = ml_client_natural(ml_unpack_find(entry, "lag"), "events"),
                         .rows = ml_client_natural(entry, "rows")};
     show_generations(entry, shown);
     if (digest.size <= sizeof shown->digest && digest.size > 1) {
@@ -246,11 +246,11 @@ static void show(ml_bytes entry, ml_shown *shown)
         shown->digest_size = digest.size;
     }
     if (is_text(entry, "state", "stopped")) {
-        cursor = ml_unpack_from(ml_client_find(ml_client_find(entry, "error"), "sentence"));
+        cursor = ml_unpack_from(ml_unpack_find(ml_unpack_find(entry, "error"), "sentence"));
         ml_bytes sentence = ML_STR("no reason is told");
         ML_IGNORE(cursor.at == NULL || !ml_unpack_str(&cursor, &sentence));
         snprintf(shown->stopped, sizeof shown->stopped, "%.*s", ML_SHOW(sentence));
-        cursor = ml_unpack_from(ml_client_find(entry, "hash"));
+        cursor = ml_unpack_from(ml_unpack_find(entry, "hash"));
     }
     if (cursor.at != NULL && ml_unpack_str(&cursor, &hash))
         snprintf(shown->hash, sizeof shown->hash, "%.*s", ML_SHOW(hash));

@@ -143,7 +143,7 @@ static int64_t integer(ml_bytes map, const char *name)
 
 static bool is_text(ml_bytes map, const char *name, const char *wanted)
 {
-    ml_unpack cursor = ml_unpack_from(ml_client_find(map, name));
+    ml_unpack cursor = ml_unpack_from(ml_unpack_find(map, name));
     ml_bytes text;
     return cursor.at != NULL && ml_unpack_str(&cursor, &text) &&
            ml_bytes_equal(text, (ml_bytes){wanted, strlen(wanted)});
@@ -153,7 +153,7 @@ static bool is_text(ml_bytes map, const char *name, const char *wanted)
 static bool refused(ml_ledger *ledger, uint32_t number, ml_bytes refusal)
 {
     ml_order *order = &ledger->orders[number];
-    ml_bytes detail = ml_client_find(refusal, "detail");
+    ml_bytes detail = ml_unpack_find(refusal, "detail");
     ml_view view = {.kind = ML_VIEW_REFUSAL, .account = order->account, .low = order->low};
     bool opens = order->kind == ML_ORDER_OPEN, good = false;
     if (order->fate == ML_KEPT) return wrong(ledger, number, "has happened, and is refused");
@@ -195,7 +195,7 @@ static void learn(ml_ledger *ledger, unsigned account, int64_t revision, uint64_
 bool ml_ledger_answer(ml_ledger *ledger, uint32_t number, const ml_message *message)
 {
     ml_order *order = &ledger->orders[number];
-    ml_bytes refusal = ml_client_find(message->body, "refused");
+    ml_bytes refusal = ml_unpack_find(message->body, "refused");
     ml_event event;
     uint32_t count;
     if (message->code != ML_OK)
@@ -205,7 +205,7 @@ bool ml_ledger_answer(ml_ledger *ledger, uint32_t number, const ml_message *mess
     ml_unpack events = ml_client_list(message->body, "events", &count);
     uint64_t position = ml_client_natural(message->body, "position"),
              revision = ml_client_natural(message->body, "revision");
-    bool duplicate = ml_client_find(message->body, "duplicate").size > 0;
+    bool duplicate = ml_unpack_find(message->body, "duplicate").size > 0;
     if (count != 1 || !ml_client_event(&events, &event) || event.position != position ||
         event.revision != revision || !is_event(ledger, number, &event))
         return wrong(ledger, number, "is answered with another event than its own");
@@ -258,7 +258,7 @@ void ml_ledger_pack_question(const ml_view *view, ml_buf *out)
 
 static bool is_true(ml_bytes map, const char *name)
 {
-    ml_unpack cursor = ml_unpack_from(ml_client_find(map, name));
+    ml_unpack cursor = ml_unpack_from(ml_unpack_find(map, name));
     ml_token token = {0};
     if (cursor.at != NULL) token = ml_unpack_next(&cursor);
     return token.kind == ML_KIND_BOOL && token.boolean;
@@ -266,7 +266,7 @@ static bool is_true(ml_bytes map, const char *name)
 
 static int64_t read_revision(ml_bytes result)
 {
-    ml_unpack cursor = ml_unpack_from(ml_client_find(result, "revision"));
+    ml_unpack cursor = ml_unpack_from(ml_unpack_find(result, "revision"));
     int64_t revision = -1;
     bool some = cursor.at != NULL && ml_unpack_int(&cursor, &revision);
     return some ? revision : -1;
@@ -276,7 +276,7 @@ bool ml_ledger_told(ml_ledger *ledger, ml_view view, const ml_message *message)
 {
     char owner[NAME];
     name_owner(view.account, owner);
-    ml_bytes state = ml_client_find(message->body, "state");
+    ml_bytes state = ml_unpack_find(message->body, "state");
     view.revision = -1;
     ledger->states++;
     if (message->code != ML_OK && message->code != ML_NOT_FOUND)

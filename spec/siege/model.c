@@ -306,7 +306,7 @@ static bool refused(ml_model *model, uint32_t number, const ml_message *message)
 static void learn_heads(ml_model *model, const ml_attempt *attempt, ml_bytes result)
 {
     char name[ML_MODEL_NAME];
-    ml_bytes revisions = ml_client_find(result, "revisions");
+    ml_bytes revisions = ml_unpack_find(result, "revisions");
     for (size_t n = 0; n < attempt->writes; n++) {
         ml_model_stream(attempt->streams[n], name);
         int64_t revision = (int64_t)ml_client_natural(revisions, name);
@@ -321,9 +321,9 @@ bool ml_model_answer(ml_model *model, uint32_t number, const ml_message *message
     if (message->code != ML_OK) return refused(model, number, message);
     uint64_t first = ml_client_natural(message->body, "first"),
              last = ml_client_natural(message->body, "last");
-    ml_bytes level = ml_client_find(message->body, "durability"), said = {0};
+    ml_bytes level = ml_unpack_find(message->body, "durability"), said = {0};
     ml_unpack cursor = ml_unpack_from(level);
-    bool duplicate = ml_client_find(message->body, "duplicate").size > 0;
+    bool duplicate = ml_unpack_find(message->body, "duplicate").size > 0;
     if (first == 0 || last - first + 1 != ml_model_events(attempt))
         return wrong(model, number, "got other positions than it has events");
     if (!ml_unpack_str(&cursor, &said) || !durable_enough(attempt->durability, said))

@@ -91,7 +91,7 @@ static bool take_groups(trial *t, ml_client *client, unsigned *under_way, uint64
         uint64_t factor;
         if (message.code)
             return ml_siege_wrong(t->siege, "projection.get: %.*s", ML_SHOW(message.text));
-        if (!ml_audit_row(ml_client_find(message.body, "row"), &sum, &factor) || sum.count == 0)
+        if (!ml_audit_row(ml_unpack_find(message.body, "row"), &sum, &factor) || sum.count == 0)
             return ml_siege_wrong(t->siege, "a group that is there has no row");
         --*under_way;
         ++*answers;

@@ -41,7 +41,7 @@ static bool one_in(trial *t, uint32_t sides)
 
 static ml_bytes text_of(ml_bytes map, const char *name)
 {
-    ml_unpack cursor = ml_unpack_from(ml_client_find(map, name));
+    ml_unpack cursor = ml_unpack_from(ml_unpack_find(map, name));
     ml_bytes text = {0};
     ML_IGNORE(cursor.at == NULL || !ml_unpack_str(&cursor, &text));
     return text;
@@ -49,7 +49,7 @@ static ml_bytes text_of(ml_bytes map, const char *name)
 
 static bool is_active(const ml_message *message)
 {
-    ml_bytes active = ml_client_find(message->body, "active");
+    ml_bytes active = ml_unpack_find(message->body, "active");
     return active.size == 1 && *(const uint8_t *)active.data == 0xc3;
 }
 

@@ -110,7 +110,7 @@ static bool note_row(ml_viewer *viewer, const ml_look *look, ml_sight *sight, ml
 
 static bool answered(ml_viewer *viewer, const ml_look *look, const ml_message *message)
 {
-    ml_bytes row = ml_client_find(message->body, "row");
+    ml_bytes row = ml_unpack_find(message->body, "row");
     ml_sight sight = {.position = ml_client_natural(message->body, "position"),
                       .group = look->key,
                       .none = row.size == 0 || *(const uint8_t *)row.data == 0xc0};

@@ -55,7 +55,7 @@ static bool kill_it(trial *t, uint64_t pid)
 
 static bool is_live(ml_bytes generation)
 {
-    ml_unpack cursor = ml_unpack_from(ml_client_find(generation, "state"));
+    ml_unpack cursor = ml_unpack_from(ml_unpack_find(generation, "state"));
     ml_bytes state;
     return cursor.at != NULL && ml_unpack_str(&cursor, &state) &&
            ml_bytes_equal(state, ML_STR("live"));
