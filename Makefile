@@ -117,15 +117,15 @@ run: all ## a daemon on ./moonlog-data with examples/bank, and the repl; without
 	    env -u MOONLOG_CONNECT $(OUT)/moonlog import --data $(DATA) examples/bank/history.ndjson
 	@MOONLOG_LUA=lua $(OUT)/moonlog dev --data $(DATA) examples/bank
 
-test: all ## build, run every spec, end with `N passed, N failed`, and `, N skipped` if some were
+test: all ## build, run every spec (or SPECS="file …"), end with `N passed, N failed`, and `, N skipped` if some were
 	$(call install,$(NEED_test))
 	@$(MAKE) --no-print-directory MODE=$(MODE) spec
 
 # Lua loads our instrumented modules, so the sanitizer has to be there before it.
-SANITIZE_asan := LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0
+SANITIZE_asan := LD_PRELOAD=$$(gcc -print-file-name=libasan.so):$$(gcc -print-file-name=libubsan.so) ASAN_OPTIONS=detect_leaks=0
 
 spec: built $(OUT)/coretest.so $(OUT)/crash $(OUT)/siege $(OUT)/race
-	@MOONLOG_BUILD=$(OUT) $(SANITIZE_$(MODE)) lua5.4 "$$(command -v busted)" $(BUSTED)
+	@MOONLOG_BUILD=$(OUT) SANITIZE="$(SANITIZE_$(MODE))" sh spec/run.sh $(SPECS)
 
 asan: ## every spec under AddressSanitizer and UBSan, and the daemon with 16 clients
 	@$(MAKE) --no-print-directory MODE=asan test

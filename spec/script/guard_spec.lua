@@ -133,13 +133,13 @@ end }]]
       found.traceback)
   end))
 
-  it("stops a loop a thousand times", apart(function()
+  it("stops a loop three hundred times", apart(function()
     script.guard(LIMIT_MS)
     local kinds = { "while", "pcall", "__index", "__lt in sort", "gsub's function",
       "__close by an error", "iterator", "__add again", "garbage", "tail call" }
     for _, name in ipairs(kinds) do
       local box = boxes.run(("local function f() %s\nend " .. REST):format(LOOPS[name]), nil, CAP)
-      assert.equal(100, assert(box:overstay("f", 100)), name)
+      assert.equal(30, assert(box:overstay("f", 30)), name)
       box:free()
     end
   end))
