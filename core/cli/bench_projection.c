@@ -1,5 +1,5 @@
 /* bench_projection.c -- projections: building a view from the log, or from that of another version,
- * and asking it.
+ * asking it, and asking what another version would make of the log.
  *
  * Each build runs in a child, as in a worker process without its walls: with the log opened for
  * reading only, and with memory that is its own.
@@ -15,6 +15,7 @@
 #include "../base/pack.h"
 #include "../base/unpack.h"
 #include "../projection/projector.h"
+#include "../projection/whatif.h"
 #include "bench.h"
 
 enum {
@@ -31,7 +32,7 @@ static const char balances_lua[] =
     "return { projection = 'balances', from = { category = 'account' }, key = 'stream',\n"
     "  row = { balance = 0, n = 0 },%s\n"
     "  on = {\n"
-    "    Deposited = function(r, d) r.balance, r.n = r.balance + d.amount, r.n + 1 end,\n"
+    "    Deposited = function(r, d) r.balance, r.n = r.balance + d.amount, r.n + %s end,\n"
     "    Withdrawn = function(r, d) r.balance, r.n = r.balance - d.amount, r.n + 1 end,\n"
     "    Audited = function(r, d) r.audits = (r.audits or 0) + %d end } }\n";
 
@@ -47,7 +48,7 @@ typedef struct built {
 typedef struct building {
     ml_bench *bench;
     const char *store, *view, *base;
-    char files[2][1024];
+    char files[3][1024];
     int version;
     uint64_t keys;
     bool asks, looks;
@@ -184,18 +185,10 @@ static ml_code run_looks(building *b, ml_store *store, const ml_projector_option
     return code;
 }
 
-/* A part of a MessagePack map that has texts as its keys. */
 static ml_token find(ml_bytes map, const char *name)
 {
-    ml_unpack cursor = ml_unpack_from(map);
-    ml_bytes key;
-    uint32_t count = 0;
-    if (!ml_unpack_map(&cursor, &count)) count = 0;
-    for (uint32_t n = 0; n < count && ml_unpack_str(&cursor, &key); n++) {
-        if (ml_bytes_equal(key, ml_cli_text(name))) return ml_unpack_next(&cursor);
-        if (!ml_unpack_skip(&cursor)) break;
-    }
-    return (ml_token){.kind = ML_KIND_NONE};
+    ml_unpack cursor = ml_unpack_from(ml_unpack_find(map, name));
+    return ml_unpack_next(&cursor);
 }
 
 static ml_code read_status(building *b, const ml_projector *projector, built *made)
@@ -209,6 +202,15 @@ static ml_code read_status(building *b, const ml_projector *projector, built *ma
     if (good) memcpy(made->digest, digest.bytes.data, sizeof made->digest);
     ml_buf_free(&status);
     return good ? ML_OK : ml_error_memory(&b->bench->why, "a status");
+}
+
+/* Version 0, and 1 and 2, which do something else with rare events, and with common ones. */
+static ml_source source_of(building *b, size_t version, const char *snapshot)
+{
+    char *text = b->files[version];
+    snprintf(text, sizeof b->files[version], balances_lua, snapshot,
+             version == 2 ? "(d.amount > 9 and 2 or 1)" : "1", version == 1 ? 2 : 1);
+    return (ml_source){ML_STR("balances.lua"), {text, strlen(text)}};
 }
 
 /* What the child does: view, a version of the rules, perhaps the other one's view. */
@@ -227,10 +229,8 @@ static ml_code build_here(building *b, built *made)
     if (b->looks)
         snprintf(snapshot, sizeof snapshot, " snapshot = { every = %" PRIu64 " },",
                  b->bench->events / COPIES > 1000 ? b->bench->events / COPIES : 1000);
-    for (int n = 0; n < 2; n++) {
-        snprintf(b->files[n], sizeof b->files[n], balances_lua, snapshot, n + 1);
-        files[n] = (ml_source){ML_STR("balances.lua"), {b->files[n], strlen(b->files[n])}};
-    }
+    for (size_t n = 0; n < 2; n++)
+        files[n] = source_of(b, n, snapshot);
     ml_projector_options options = {.files = &files[b->version],
                                     .count = 1,
                                     .name = ML_STR("balances"),
@@ -343,6 +343,47 @@ static ml_code time_looks(building *b)
     return ML_OK;
 }
 
+/* History through a version that does something else with some events, in percent of a build. */
+static ml_code run_whatif(building *b, size_t version, const char *name, const built *made)
+{
+    char paths[2][ML_BENCH_PATH], boot[ML_VIEW_BOOT];
+    ml_store *store;
+    ml_diagnostics report = {0};
+    ml_buf answer = {0};
+    ml_source files[2] = {source_of(b, 0, ""), source_of(b, version, "")};
+    ml_bench_path(b->bench, b->store, paths[0]);
+    ml_bench_path(b->bench, "whatif", paths[1]);
+    ml_view_boot(boot);
+    ml_options reading = {.read_only = true, .no_threads = true};
+    ml_code code = ml_open(&store, paths[0], &reading);
+    ml_whatif ask = {.store = store,
+                     .before = &files[0],
+                     .after = &files[1],
+                     .before_count = 1,
+                     .after_count = 1,
+                     .scratch = paths[1],
+                     .boot = boot};
+    uint64_t begin = ml_bench_stats_now();
+    if (!code) code = ml_whatif_run(&ask, &report, &answer, &b->bench->why);
+    uint64_t ns = ml_bench_stats_now() - begin;
+    ml_diagnostics_free(&report);
+    ml_buf_free(&answer);
+    ML_IGNORE(ml_close(store)); /* it was only read */
+    ml_bench_remove(b->bench, "whatif");
+    if (code) return code;
+    ml_figure *figure = ml_bench_stats_value(b->bench, name, "events/s",
+                                             ml_bench_stats_per_second(made->events, ns));
+    snprintf(figure->note, sizeof figure->note, "%.0f%% of a build's speed",
+             100 * (double)made->ns / (double)ns);
+    return ML_OK;
+}
+
+static ml_code time_whatif(building *b, const built *made)
+{
+    ml_code code = run_whatif(b, 1, "projection.whatif.rare", made);
+    return code ? code : run_whatif(b, 2, "projection.whatif.common", made);
+}
+
 ml_code ml_bench_projection(ml_bench *bench)
 {
     static const struct {
@@ -358,6 +399,7 @@ ml_code ml_bench_projection(ml_bench *bench)
         code = fill(bench, b.store, b.keys);
         if (!code) code = build(&b, &made);
         if (!code) tell_build(&b, &made, sizes[n].name);
+        if (!code && n == 0) code = time_whatif(&b, &made);
         if (!code && n == 0) code = time_looks(&b);
         if (!code && n == 1) code = time_incremental(&b);
         ml_bench_remove(bench, "view");

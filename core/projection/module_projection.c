@@ -1,10 +1,12 @@
 /* module_projection.c -- require "moonlog": what the rooms below make, and the projector.
  *
- *   m.projector{store=, files=, name=, view=, …}   files: {["balances.lua"] = source, …}; view:
- * directory base=, base_files=     view and files of the version before, to begin with start=,
- * skips=, paused=, log=, boot=, fold_ms=, past=, past_at=      projector.h
- *     :step(budget_us?, durable?)   true if there is more to do now; a budget of 0 is one event or so :run(durable?)                steps
- * until there is not; the status :get{key=, window=}           {row=, position=, window=}
+ *   m.projector{store=, files=, name=, view=, …}
+ *     files: {["balances.lua"] = source, …}; view: a directory
+ *     base=, base_files=     view and files of the version before, to begin with
+ *     start=, skips=, paused=, log=, boot=, fold_ms=, past=, past_at=     projector.h
+ *     :step(budget_us?, durable?)   true if there is more to do now; a budget of 0 is one event or so
+ *     :run(durable?)                steps until there is not; the status
+ *     :get{key=, window=}           {row=, position=, window=}
  *     :scan{prefix=, index=, from=, to=, limit=, backward=}      {rows=, next=, position=}
  *     :status()  :retry()  :skip(position)  :pause(bool?)  :close()
  *

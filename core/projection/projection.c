@@ -92,6 +92,8 @@ void ml_projection_free(ml_projection *p)
     ml_keys_free(p->held);
     ml_keys_free(p->given);
     ml_keys_free(p->touched);
+    ml_keys_free(p->hot.keys);
+    ml_buf_free(&p->hot.flags);
     ml_buf_free(&p->held_items);
     ml_buf_free(&p->staged);
     ml_buf_free(&p->scratch);

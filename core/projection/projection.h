@@ -58,7 +58,9 @@ void ml_projection_save(const ml_projection *projection, ml_buf *note);
 typedef enum ml_applied {
     ML_APPLIED,      /* or nothing to do */
     ML_APPLIED_HELD, /* one of its keys is held, newly or still; the rest is done */
-    ML_APPLIED_FAULT /* nothing was done */
+    ML_APPLIED_FAULT, /* nothing was done */
+    ML_APPLIED_AGAIN  /* only with ml_projection_keep_hot: a fault. Nothing since the last commit is
+                       * to be believed, so all that is to be applied again, and then it shows */
 } ml_applied;
 
 /* `only`: rows of other keys are left alone; NULL: all. SCRIPT_ERROR never: that is a fault. */
@@ -69,6 +71,11 @@ ML_MUST_USE ml_code ml_projection_apply(ml_projection *projection, ml_view *view
  * handler. SCRIPT_ERROR: `fault` says it, and some may have been added. */
 ML_MUST_USE ml_code ml_projection_keys(ml_projection *projection, const ml_event *event, ml_keys *keys,
                                        ml_fault *fault, ml_error *why);
+
+/* From now on rows that come again and again are not decoded and encoded for each event, if the
+ * unit's handlers allow it: what they are is in the view after ml_projection_flush, which comes before each commit. */
+ML_MUST_USE ml_code ml_projection_keep_hot(ml_projection *projection, ml_error *why);
+ML_MUST_USE ml_code ml_projection_flush(ml_projection *projection, ml_view *view, ml_error *why);
 
 /* Right before a commit: the clock goes on to when the event at the view's new position was recorded;
  * what has expired by then goes. */

@@ -272,7 +272,7 @@ static void run(applying *a)
     a->parts = 0;
     a->changed = 0;
     a->late = 0;
-    a->held = a->has_key = false;
+    a->held = a->has_key = a->unsure = false;
     a->handler = NULL;
     a->code = ML_OK;
     ml_unit_begin(unit, "on", a->first, a->event->position);
@@ -318,6 +318,8 @@ static void begin(applying *a, ml_projection *p, const ml_event *event, ml_clock
     *clock = p->clock;
     ml_clock_see(clock, a->time, event->time);
     a->now = ml_clock_at(clock, event->time);
+    a->unsure = false;
+    a->hot = a->collect == NULL && ml_projection_is_hot(p, a->rows);
 }
 
 ml_code ml_projection_apply_rows(ml_projection *p, const ml_rows *rows, const ml_event *event,
@@ -338,10 +340,16 @@ ml_code ml_projection_apply_rows(ml_projection *p, const ml_rows *rows, const ml
     *applied = ML_APPLIED;
     if (a.first != NULL) {
         run(&a);
+        if (a.code == ML_SCRIPT_ERROR && a.unsure) {
+            *applied = ML_APPLIED_AGAIN;
+            ml_projection_doubt(p);
+            return ML_OK;
+        }
         while (a.code == ML_SCRIPT_ERROR && a.has_key && p->holds &&
                ml_projection_hold(p, &a.key, event->position, fault))
             run(&a);
         ml_code code = a.code ? a.code : settle(&a);
+        if (!code) code = ml_projection_hot_end(&a);
         if (code) ml_projection_hold_first(p, held);
         p->keying = !a.has_key;
         if (code == ML_SCRIPT_ERROR) *applied = ML_APPLIED_FAULT;
@@ -393,11 +401,32 @@ static ml_code view_back(void *view, ml_bytes from, ml_bytes to,
     return ml_view_scan(view, &range, walk_on, &w, why);
 }
 
+static bool view_stays(void *view, ml_bytes key)
+{
+    (void)view;
+    (void)key;
+    return true;
+}
+
+static ml_rows rows_of(ml_view *view)
+{
+    return (ml_rows){view,        view_get,  view_expires, view_put,
+                     view_remove, view_back, view_stays};
+}
+
+ml_code ml_projection_flush(ml_projection *p, ml_view *view, ml_error *why)
+{
+    ml_rows rows = rows_of(view);
+    ml_code code = ml_projection_flush_rows(p, &rows, why);
+    if (!code) p->hot.events = 0;
+    return code;
+}
+
 ml_code ml_projection_apply(ml_projection *p, ml_view *view, const ml_event *event,
                             const ml_keys *only, ml_applied *applied, ml_fault *fault,
                             ml_error *why)
 {
-    ml_rows rows = {view, view_get, view_expires, view_put, view_remove, view_back};
+    ml_rows rows = rows_of(view);
     return ml_projection_apply_rows(p, &rows, event, only, applied, fault, why);
 }
 

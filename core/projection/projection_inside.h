@@ -1,9 +1,12 @@
 /* projection_inside.h -- what the files of a projection share, and nobody else sees.
  *
- *   projection.c           life, what it is about, time        projection_note.c      what is
- * committed with the rows projection_apply.c     one event: its keys, all or nothing
- * projection_row.c       one row: decode, call, encode projection_session.c   which session an
- * event is in        rehearse.c             a new one meets the log
+ *   projection.c          life, what it is about, time
+ *   projection_note.c     what is committed with the rows
+ *   projection_apply.c    one event: its keys, all or nothing
+ *   projection_row.c      one row: decode, call, encode
+ *   projection_hot.c      rows that are not decoded and encoded for each event
+ *   projection_session.c  which session an event is in
+ *   rehearse.c            a new one meets the log
  *
  * While an event is applied, what it changes lies on a stage; it goes into the rows when the last
  * handler has succeeded.
@@ -38,6 +41,8 @@ typedef struct ml_rows {
     ml_code (*back)(void *context, ml_bytes from, ml_bytes to,
                     bool (*each)(void *each_context, ml_bytes key), void *each_context,
                     ml_error *why);
+    /* May this row stay a table from event to event (projection_hot.c)? NULL: none may. */
+    bool (*stays)(void *context, ml_bytes key);
 } ml_rows;
 
 /* A change that waits for the others of its event. */
@@ -61,6 +66,18 @@ typedef struct ml_session {
     bool gone;     /* there is none in this place */
     uint32_t next; /* of the same key, from 1; 0 = the last */
 } ml_session;
+
+/* Rows that are Lua tables (projection_hot.c). */
+typedef struct ml_hot {
+    bool on;
+    bool full;       /* so many were decoded that they go, whether they came again or not */
+    ml_keys *keys;   /* the nth row is at n + 1 in a table of the sandbox … */
+    ml_buf flags;    /* … and this is how it is: uint8_t each */
+    uint64_t hits, misses;
+    uint64_t events; /* since the last commit */
+    uint64_t rest;   /* so many events are applied without … */
+    uint64_t spread; /* … and so many behind the next that is doubted */
+} ml_hot;
 
 struct ml_projection {
     ml_unit *unit;
@@ -92,6 +109,7 @@ struct ml_projection {
     ml_keys *touched;  /* keys with sessions that changed */
     ml_buf first;      /* uint32_t: number of each one's first session, from 1 */
     ml_buf sessions;   /* ml_session */
+    ml_hot hot;
 };
 
 /* One event being applied. Lives in a frame around the protected call. */
@@ -105,6 +123,8 @@ typedef struct ml_applying {
     const ml_handler *first;   /* of the event's type */
     int64_t time, now;
     unsigned parts; /* of the event that were seen */
+    bool hot;       /* rows may be taken from those that are tables, … */
+    bool unsure;    /* … and were: a fault leaves them half changed */
     size_t changed; /* rows that were looked at */
     uint64_t late;
     bool held;      /* something was passed over */
@@ -147,6 +167,36 @@ void ml_projection_row(ml_applying *applying, lua_State *L, const ml_part *part,
 ml_bytes ml_projection_row_get(ml_applying *applying, const ml_key *key);
 size_t ml_projection_staged_count(const ml_projection *projection);
 ml_staged *ml_projection_staged(const ml_projection *projection, size_t n);
+
+/* ---- projection_hot.c ------------------------------------------------------------------------ */
+
+/* May rows be tables for this event? */
+bool ml_projection_is_hot(ml_projection *projection, const ml_rows *rows);
+/* Is any row a table; that of this key? */
+bool ml_projection_has_hot(const ml_projection *projection);
+bool ml_projection_hot_has(const ml_projection *projection, const ml_key *key);
+/* Pushes the table of a row; false: there is none. `number` is for the next two, `there`: the row is
+ * not a new one. */
+bool ml_projection_hot_get(ml_applying *applying, lua_State *L, const ml_key *key, size_t *number,
+                           bool *there);
+/* From now on the table at `row` is that row; `encoded` as it was decoded from. False: it cannot be. */
+bool ml_projection_hot_add(ml_applying *applying, lua_State *L, int row, const ml_key *key,
+                           ml_bytes encoded, size_t *number);
+/* After the handler. False: the row is no table any more, and to be encoded, or taken away if it is
+ * not to be kept. */
+bool ml_projection_hot_put(ml_applying *applying, lua_State *L, int row, size_t number, bool keep);
+/* After an event: makes room. */
+ML_MUST_USE ml_code ml_projection_hot_end(ml_applying *applying);
+/* What is a table becomes what the rows have. */
+ML_MUST_USE ml_code ml_projection_flush_rows(ml_projection *projection, const ml_rows *rows,
+                                             ml_error *why);
+/* The same for rows of these keys, which are tables no more. */
+ML_MUST_USE ml_code ml_projection_cool_rows(ml_projection *projection, const ml_rows *rows,
+                                            const ml_keys *keys, ml_error *why);
+void ml_projection_forget_hot(ml_projection *projection);
+/* The event at hand left rows half changed: they are forgotten, and all since the last commit is to be
+ * applied without. */
+void ml_projection_doubt(ml_projection *projection);
 
 /* ---- projection_session.c -------------------------------------------------------------------- */
 

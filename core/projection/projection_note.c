@@ -164,6 +164,8 @@ static void begin_anew(ml_projection *p)
     p->late_count = 0;
     ml_projection_release(p);
     ml_projection_session_forget(p);
+    ml_projection_forget_hot(p);
+    p->hot.events = 0;
 }
 
 ml_code ml_projection_load(ml_projection *p, ml_bytes note, ml_error *why)

@@ -187,21 +187,41 @@ static bool is_much(applying *a)
     return true;
 }
 
+/* Leaves the row on the stack, as a table of the handler's own. True: it is one that stays. */
+static bool take_row(applying *a, lua_State *L, const ml_place *from, ml_bytes *kept, size_t *hot,
+                     bool *was)
+{
+    const ml_projection *p = a->projection;
+    int row = lua_gettop(L) + 1;
+    *kept = (ml_bytes){0};
+    if (a->hot && ml_projection_hot_get(a, L, &from->key, hot, was)) return true;
+    ML_ASSERT(from == NULL || !ml_projection_hot_has(p, &from->key));
+    if (from != NULL) *kept = ml_projection_row_get(a, &from->key);
+    if (a->code) return false;
+    *was = kept->size > 0;
+    push_row(a, L, *was ? *kept : ml_buf_view(&p->unit->initial));
+    return a->hot && !a->code && ml_projection_hot_add(a, L, row, &from->key, *kept, hot);
+}
+
 void ml_projection_row(applying *a, lua_State *L, const ml_part *part, const ml_place *from,
                        const ml_place *other, const ml_place *to)
 {
     ml_projection *p = a->projection;
     int top = lua_gettop(L);
+    ml_bytes kept;
+    size_t hot;
+    bool was = false;
     if (is_much(a)) return;
-    ml_bytes kept = from != NULL ? ml_projection_row_get(a, &from->key) : (ml_bytes){0};
-    if (a->code) return;
-    push_row(a, L, kept.size > 0 ? kept : ml_buf_view(&p->unit->initial));
-    /* The kept bytes can be looked at again if nothing else was asked of the rows since. */
-    bool still = kept.size > 0 && a->parts == 1 && from == to && p->shape->ttl == 0;
-    bool was = kept.size > 0;
+    bool stays = take_row(a, L, from, &kept, &hot, &was);
     if (!a->code && other != NULL) merge(a, L, top + 1, other);
     if (!a->code) call(a, L, top + 1, part);
     bool keep = !a->code && take_result(a, L, part);
+    if (!a->code && stays && ml_projection_hot_put(a, L, top + 1, hot, keep)) {
+        lua_settop(L, top);
+        return;
+    }
+    /* The kept bytes can be looked at again if nothing else was asked of the rows since. */
+    bool still = kept.size > 0 && a->parts == 1 && from == to && p->shape->ttl == 0;
     size_t at = p->unit->desk.bytes.size;
     if (!a->code && keep) write_row(a, L, top + 1, to);
     lua_settop(L, top);

@@ -176,7 +176,8 @@ static ml_code compile(ml_projector *p, const ml_projector_options *options, ml_
     }
     p->watch.where = options->watch;
     p->unit->watch = &p->watch;
-    return ml_projection_new(p->unit, &p->projection, why);
+    code = ml_projection_new(p->unit, &p->projection, why);
+    return code ? code : ml_projection_keep_hot(p->projection, why);
 }
 
 static ml_code take_options(ml_projector *p, const ml_projector_options *options, ml_error *why)
@@ -326,6 +327,7 @@ ml_code ml_projector_commit(ml_projector *p, ml_error *why)
     ml_projection_stats stats;
     ml_projector_mark mark;
     ml_code code = find_mark(p, &mark, why);
+    if (!code) code = ml_projection_flush(p->projection, p->view, why);
     if (!code) code = ml_projection_pass(p->projection, p->view, mark.time, why);
     if (!code) code = write_note(p, &mark, why);
     if (!code) code = ml_view_commit(p->view, p->passed, ml_buf_view(&p->note), why);
@@ -389,6 +391,10 @@ static ml_code take(ml_projector *p, const ml_event *event, ml_error *why)
             ml_projection_apply(p->projection, p->view, event, NULL, &applied, &p->fault, why);
         if (code) return code;
     }
+    if (applied == ML_APPLIED_AGAIN) {
+        ml_projector_rewind(p);
+        return ML_OK;
+    }
     if (applied == ML_APPLIED_FAULT) {
         p->passed = event->position - 1;
         ml_projector_stop_at(p, event);
@@ -432,7 +438,8 @@ static ml_code follow(ml_projector *p, uint64_t until, bool *more, ml_error *why
     ml_code code;
     for (unsigned n = 1; (code = next_event(p, &event)) == ML_OK; n++) {
         code = take(p, &event, why);
-        if (code) return code;
+        *more = p->cursor == NULL; /* once more from the last commit */
+        if (code || *more) return code;
         if (p->stop.fault.kind != ML_FAULT_NONE) return ml_projector_commit(p, why);
         if (n % LOOK_EVERY == 0 && ml_projector_clock_us() >= until) break;
     }

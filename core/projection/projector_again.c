@@ -198,6 +198,10 @@ static ml_code redo_one(ml_projector *p, const ml_event *event, ml_error *why)
         code =
             ml_projection_apply(p->projection, p->view, event, p->redone, &applied, &p->fault, why);
     if (code) return code;
+    if (applied == ML_APPLIED_AGAIN) {
+        ml_projector_rewind(p);
+        return ML_OK;
+    }
     if (applied == ML_APPLIED_FAULT) {
         ml_projector_stop_at(p, event);
         ml_projector_rewind(p);

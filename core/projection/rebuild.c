@@ -290,7 +290,8 @@ static ml_code collect(ml_rebuild *r, uint64_t until, ml_error *why)
 
 static ml_code commit(ml_rebuild *r, ml_error *why)
 {
-    return ml_view_commit(r->view, r->position, ml_buf_view(&r->note), why);
+    ml_code code = ml_projection_flush(r->plan.projection, r->view, why);
+    return code ? code : ml_view_commit(r->view, r->position, ml_buf_view(&r->note), why);
 }
 
 static ml_code delete_rows(ml_rebuild *r, uint64_t until, ml_error *why)
@@ -359,7 +360,7 @@ static ml_code replay_one(ml_rebuild *r, const ml_event *event, ml_error *why)
     ml_code code =
         ml_projection_apply(r->plan.projection, r->view, event, r->keys, &applied, &r->fault, why);
     if (code) return code;
-    if (applied != ML_APPLIED)
+    if (applied != ML_APPLIED) /* whatever else it is: a full build says what */
         return ml_error_set(why, ML_SCRIPT_ERROR, "the handler of event %llu raises",
                             (unsigned long long)event->position);
     return ml_view_full(r->view) ? commit(r, why) : ML_OK;

@@ -147,7 +147,7 @@ static void end_side(side *s)
 
 static ml_code apply(side *s, const ml_event *event, ml_error *why)
 {
-    ml_rows rows = {&s->memory, get, expires_at, put, take_away, back};
+    ml_rows rows = {&s->memory, get, expires_at, put, take_away, back, NULL};
     ml_keys_cut(s->memory.changed, 0);
     s->fault.kind = ML_FAULT_NONE;
     return ml_projection_apply_rows(s->projection, &rows, event, NULL, &s->applied, &s->fault, why);

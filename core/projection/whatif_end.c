@@ -8,8 +8,10 @@
 ml_code ml_two_commit(ml_two *two)
 {
     for (int n = 0; n < 2; n++) {
-        ml_code code =
-            ml_projection_pass(two->projections[n], two->views[n], two->time, two->work->why);
+        ml_code code = ml_projection_flush(two->projections[n], two->views[n], two->work->why);
+        if (!code)
+            code =
+                ml_projection_pass(two->projections[n], two->views[n], two->time, two->work->why);
         if (!code)
             code = ml_view_commit(two->views[n], two->position, (ml_bytes){0}, two->work->why);
         if (code) return code;
@@ -43,7 +45,9 @@ ml_code ml_two_part(ml_two *two)
     if (!code) code = ml_view_scan(two->views[0], &all, copy_row, &c, two->work->why);
     if (!code) code = c.code;
     if (!code) code = ml_two_commit(two);
+    ml_projection_forget_hot(two->projections[0]);
     two->apart = true;
+    two->hot = false;
     return code;
 }
 

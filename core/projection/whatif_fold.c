@@ -31,6 +31,13 @@ static ml_code get_common(void *context, ml_bytes key, ml_bytes *row, ml_error *
     return ml_view_get(two->views[0], key, row, why);
 }
 
+/* What both have to be folded for is to be seen. */
+static bool stays_common(void *context, ml_bytes key)
+{
+    const ml_two *two = context;
+    return !is_marked(two, key);
+}
+
 static ml_code put_common(void *context, ml_bytes key, ml_bytes row, int64_t expires, ml_error *why)
 {
     ml_two *two = context;
@@ -136,6 +143,12 @@ static ml_code back_after(void *context, ml_bytes from, ml_bytes to,
     return back(context, 1, from, to, (walk){each, each_context}, why);
 }
 
+static ml_rows common_rows(ml_two *two)
+{
+    return (ml_rows){two,           get_common,  expires_before, put_common,
+                     remove_common, back_before, stays_common};
+}
+
 /* ---- comparing -------------------------------------------------------------------------- */
 
 static ml_code mark(ml_two *two, ml_bytes key)
@@ -218,12 +231,26 @@ static ml_code apply_version(ml_two *two, int version, const ml_event *event, co
                              ml_applied *applied, ml_fault *fault)
 {
     static const ml_rows rows[2] = {
-        {NULL, get_before, expires_before, put_before, remove_before, back_before},
-        {NULL, get_after, expires_after, put_after, remove_after, back_after}};
+        {NULL, get_before, expires_before, put_before, remove_before, back_before, NULL},
+        {NULL, get_after, expires_after, put_after, remove_after, back_after, NULL}};
     ml_rows use = rows[version];
     use.context = two;
     return ml_projection_apply_rows(two->projections[version], &use, event, only, applied, fault,
                                     two->work->why);
+}
+
+/* Rows that the event goes to are to be what the views have. */
+static ml_code cool(ml_two *two, const ml_event *event)
+{
+    ml_fault fault;
+    ml_error said;
+    ml_rows rows = common_rows(two);
+    if (!ml_projection_has_hot(two->projections[0])) return ML_OK;
+    ml_keys_cut(two->hits, 0);
+    for (int n = 0; n < 2; n++) /* a key function that raises is told of when it is applied */
+        ML_IGNORE(two->wanted[n] &&
+                  ml_projection_keys(two->projections[n], event, two->hits, &fault, &said));
+    return ml_projection_cool_rows(two->projections[0], &rows, two->hits, two->work->why);
 }
 
 static ml_code apply_both(ml_two *two, const ml_event *event)
@@ -232,7 +259,7 @@ static ml_code apply_both(ml_two *two, const ml_event *event)
     ml_fault faults[2];
     ml_projection_stats stats;
     size_t held[2];
-    ml_code code = ML_OK;
+    ml_code code = two->hot ? cool(two, event) : ML_OK;
     for (int n = 0; n < 2; n++) {
         ml_projection_get_stats(two->projections[n], &stats);
         held[n] = stats.held;
@@ -249,11 +276,13 @@ static ml_code apply_common(ml_two *two, const ml_event *event)
 {
     ml_applied applied[2] = {ML_APPLIED, ML_APPLIED};
     ml_fault faults[2];
-    ml_rows rows = {two, get_common, expires_before, put_common, remove_common, back_before};
+    ml_rows rows = common_rows(two);
     ml_keys_cut(two->hits, 0);
     ml_code code = ml_projection_apply_rows(two->projections[0], &rows, event, NULL, &applied[0],
                                             &faults[0], two->work->why);
     if (code) return code;
+    two->again = applied[0] == ML_APPLIED_AGAIN;
+    if (two->again) return ML_END;
     if (applied[0] != ML_APPLIED) return apply_both(two, event); /* it has done nothing */
     if (ml_keys_count(two->hits) == 0) return ML_OK;
     code = apply_version(two, 1, event, two->hits, &applied[1], &faults[1]);

@@ -171,6 +171,8 @@ typedef struct ml_two {
     uint64_t starts[2]; /* events up to here do not count */
     ml_alike alike;
     bool declared;      /* all but the handlers is the same */
+    bool hot;           /* rows of both may stay tables (projection_hot.c) … */
+    bool again;         /* … and so it could not be done to the end */
 
     /* Of the event at hand. */
     bool wanted[2];   /* by each version */

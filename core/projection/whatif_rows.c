@@ -43,6 +43,7 @@ static ml_code run(ml_two *two)
         if (!code) code = ml_two_take(two, &event);
     }
     ml_source_end(&source);
+    if (two->again) return ML_OK;
     if (code == ML_END) code = seen ? see_end(two) : ML_OK;
     return code ? code : ml_two_finish(two);
 }
@@ -125,13 +126,16 @@ static ml_code begin(ml_two *two)
     return code ? code : compare_declared(two);
 }
 
-ml_code ml_whatif_rows(ml_whatif_work *work, ml_unit *before, ml_unit *after)
+/* `*hot`: rows may stay tables. False then: that did not do, and nothing was told. */
+static ml_code fold(ml_whatif_work *work, ml_unit *before, ml_unit *after, bool *hot)
 {
     char paths[2][PATH] = {"", ""};
     ml_error unused;
     ml_two two = {.work = work, .units = {before, after}};
     ml_code code = begin(&two);
     bool views = !code && !work->same;
+    two.hot = *hot && views && !two.apart;
+    if (two.hot) code = ml_projection_keep_hot(two.projections[0], work->why);
     for (int n = 0; views && !code && n < 2; n++) code = open_view(&two, n, paths[n]);
     if (views && !code) code = run(&two);
     for (int n = 0; n < 2; n++) {
@@ -144,5 +148,15 @@ ml_code ml_whatif_rows(ml_whatif_work *work, ml_unit *before, ml_unit *after)
     ml_marks_free(two.marks);
     ml_keys_free(two.touched);
     ml_keys_free(two.hits);
+    *hot = !two.again;
     return code;
+}
+
+ml_code ml_whatif_rows(ml_whatif_work *work, ml_unit *before, ml_unit *after)
+{
+    bool hot = true;
+    ml_code code = fold(work, before, after, &hot);
+    if (code || hot) return code;
+    work->counts = (ml_whatif_counts){0};
+    return fold(work, before, after, &hot);
 }

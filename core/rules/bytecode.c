@@ -19,6 +19,7 @@ enum {
 typedef struct reader {
     const uint8_t *at, *end;
     bool bad;
+    bool captured; /* a function inside has the outermost one's first register */
     struct function *frames; /* FUNCTIONS_DEEP_MAX of them, one in the other */
     ml_bytecode_seen *seen;
     void *context;
@@ -28,6 +29,8 @@ typedef struct reader {
 typedef struct function function;
 struct function {
     const function *outer;
+    uint8_t params;
+    bool more; /* "..." */
     uint32_t first, line; /* where it begins, and the line of the instruction that is looked at */
     const uint8_t *code;
     size_t code_count, constant_count;
@@ -221,7 +224,9 @@ static void take_head(reader *r, function *f)
     take_text(r); /* the source's name */
     f->first = f->line = (uint32_t)take_size(r);
     take_size(r);
-    take(r, 3);
+    f->params = take_byte(r);
+    f->more = take_byte(r) != 0;
+    take(r, 1); /* registers */
     f->code_count = take_size(r);
     if (f->code_count > (size_t)(r->end - r->at)) r->bad = true;
     f->code = take(r, r->bad ? 0 : 4 * f->code_count);
@@ -231,6 +236,8 @@ static void take_head(reader *r, function *f)
     f->upvalue_count = take_size(r);
     if (f->upvalue_count > UPVALUES_MAX) r->bad = true;
     f->upvalues = take(r, r->bad ? 0 : 3 * f->upvalue_count);
+    for (size_t n = 0; !r->bad && f->deep == 1 && n < f->upvalue_count; n++)
+        if (f->upvalues[3 * n] && f->upvalues[3 * n + 1] == 0) r->captured = true;
 }
 
 static void look_at_code(const reader *r, function *f)
@@ -269,20 +276,78 @@ static void walk(reader *r, const function *outer)
     r->bad = later.bad;
 }
 
-bool ml_bytecode_walk(ml_bytes dump, ml_buf *frames, ml_bytecode_seen *seen, void *context)
+static bool walk_dump(reader *r, ml_bytes dump, ml_buf *frames)
 {
     static const uint8_t start[] = {0x1b, 'L',  'u',  'a',  0x54, 0, 0x19, 0x93,
                                     '\r', '\n', 0x1a, '\n', 4,    8, 8};
-    reader r = {.at = dump.data,
-                .end = (const uint8_t *)dump.data + dump.size,
-                .seen = seen,
-                .context = context};
-    const uint8_t *header = take(&r, HEADER_BYTES);
+    r->at = dump.data;
+    r->end = r->at + dump.size;
+    const uint8_t *header = take(r, HEADER_BYTES);
     if (header == NULL || memcmp(header, start, sizeof start) != 0) return false;
     ml_buf_clear(frames);
-    r.frames = (void *)ml_buf_take(frames, FUNCTIONS_DEEP_MAX * sizeof(function));
-    if (r.frames == NULL) return false;
-    take(&r, 1); /* the number of upvalues, which the function has too */
-    walk(&r, NULL);
-    return !r.bad && r.at == r.end;
+    r->frames = (void *)ml_buf_take(frames, FUNCTIONS_DEEP_MAX * sizeof(function));
+    if (r->frames == NULL) return false;
+    take(r, 1); /* the number of upvalues, which the function has too */
+    walk(r, NULL);
+    return !r->bad && r->at == r->end;
+}
+
+bool ml_bytecode_walk(ml_bytes dump, ml_buf *frames, ml_bytecode_seen *seen, void *context)
+{
+    reader r = {.seen = seen, .context = context};
+    return walk_dump(&r, dump, frames);
+}
+
+/* ---- what becomes of a parameter -------------------------------------------------------- */
+
+/* Which operands of an instruction are registers that are read or set as a whole, by opcode. K is a
+ * constant instead if the instruction says so. The table of GETTABLE, GETI, GETFIELD (B), and of
+ * SETTABLE, SETI, SETFIELD (A), is not among them. */
+enum { A = 1, B = 2, C = 4, K = 8 };
+static const uint8_t operands[] = {
+    A | B, /* MOVE */
+    A, A, A, A, A, A, A, A, /* LOADI to LOADNIL */
+    A, A, A, /* GETUPVAL SETUPVAL GETTABUP */
+    A | C, A, A, /* GETTABLE GETI GETFIELD */
+    K, B | K, K, K, /* SETTABUP SETTABLE SETI SETFIELD */
+    A, A | B | K, /* NEWTABLE SELF */
+    A | B, /* ADDI */
+    A | B, A | B, A | B, A | B, A | B,
+    A | B, A | B, A | B, A | B, A | B, /* ADDK to BXORK */
+    A | B, A | B, /* SHRI SHLI */
+    A | B | C, A | B | C, A | B | C, A | B | C, A | B | C, A | B | C,
+    A | B | C, A | B | C, A | B | C, A | B | C, A | B | C, A | B | C, /* ADD to SHR */
+    A | B, A, A, /* MMBIN MMBINI MMBINK */
+    A | B, A | B, A | B, A | B, /* UNM BNOT NOT LEN */
+    A, A, A, /* CONCAT CLOSE TBC: and up */
+    0, /* JMP */
+    A | B, A | B, A | B, /* EQ LT LE */
+    A, A, A, A, A, A, /* EQK EQI LTI LEI GTI GEI */
+    A, A | B, /* TEST TESTSET */
+    A, A, A, /* CALL TAILCALL RETURN: and up */
+    0, A, /* RETURN0 RETURN1 */
+    A, A, A, A, A, /* FORLOOP to TFORLOOP */
+    A, A, A, /* SETLIST CLOSURE VARARG */
+    0, 0 /* VARARGPREP EXTRAARG */
+};
+
+_Static_assert(sizeof operands == 83, "those of Lua 5.4");
+
+static bool takes_first(uint32_t code)
+{
+    unsigned op = code & 0x7f, uses = op < sizeof operands ? operands[op] : A | B | C;
+    bool constant = code >> 15 & 1;
+    return ((uses & A) && (code >> 7 & 0xff) == 0) || ((uses & B) && (code >> 16 & 0xff) == 0) ||
+           (((uses & C) || ((uses & K) && !constant)) && code >> 24 == 0);
+}
+
+bool ml_bytecode_lends(ml_bytes dump, ml_buf *frames)
+{
+    reader r = {.seen = ignore};
+    if (!walk_dump(&r, dump, frames) || r.captured) return false;
+    const function *f = r.frames;
+    if (f->more || f->params == 0) return !f->more;
+    for (size_t pc = 0; pc < f->code_count; pc++)
+        if (takes_first(ml_get_u32(f->code + 4 * pc))) return false;
+    return true;
 }

@@ -1,6 +1,6 @@
-/* bytecode.h -- a function that Lua dumped, taken apart as far as lint.c wants to know.
+/* bytecode.h -- a function that Lua dumped, taken apart as far as somebody wants to know.
  *
- * Floor    rules, private to lint.c.
+ * Floor    rules.
  * Memory   nothing is kept; views point into the dump. What is needed meanwhile lies in a buffer of
  *          the caller's, so that `seen` may raise and not come back.
  * Errors   false, and what was seen so far.
@@ -29,5 +29,9 @@ enum { ML_BYTECODE_CONSTANTS_MAX = 250 };
 /* Walks over the function and those in it. False: the dump has another form, or memory is refused. */
 ML_MUST_USE bool ml_bytecode_walk(ml_bytes dump, ml_buf *frames, ml_bytecode_seen *seen,
                                   void *context);
+
+/* Is all that the function does with its first parameter getting and setting fields of it? Then
+ * nobody has that table when it has returned. `frames` as above. */
+ML_MUST_USE bool ml_bytecode_lends(ml_bytes dump, ml_buf *frames);
 
 #endif

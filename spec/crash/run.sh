@@ -1,7 +1,7 @@
 # Prints the reliability figures: sh spec/crash/run.sh BUILD
 #
-# With SHORT=1 a sample of them. Power cuts need one core for a minute or two; meanwhile the other trials take their turns on
-# the other. Planted bugs come last, on both.
+# With SHORT=1 a sample of them. Power cuts need one core for a minute or two; meanwhile the other
+# trials take their turns on the other. Planted bugs come last, on both.
 build=$1
 figures=$(mktemp) || exit 1
 trap 'rm -f "$figures"' EXIT

@@ -85,6 +85,19 @@ bug("projections are not linted", "rules/lint.c",
   "if (ml_unit_runs(pack->units[n])) lint_unit(&l, pack->units[n]);",
   "if (pack->units[n]->kind == ML_UNIT_AGGREGATE) lint_unit(&l, pack->units[n]);", "shape")
 
+-- A row that stays a table is another than one that is decoded and encoded. -------------------------
+
+bug("a row that a function inside has got stays a table", "rules/bytecode.c",
+  "walk_dump(&r, dump, frames) || r.captured", "walk_dump(&r, dump, frames)", "hot")
+bug("texts stay that would come back as bytes", "projection/projection_hot.c",
+  "text.size <= TEXT_MAX && ml_unpack_utf8(text)", "text.size <= TEXT_MAX", "hot")
+bug("a row that is a table is not written", "projection/projection_hot.c",
+  "*flags_of(p, number) |= CHANGED;", "(void)p;", "hot")
+bug("what a handler left half changed stays", "projection/projection_apply.c",
+  "if (a.code == ML_SCRIPT_ERROR && a.unsure)", "if (false)", "hot")
+bug("whatif folds once what differs", "projection/whatif_fold.c",
+  "return !is_marked(two, key);", "return is_marked(two, key) || true;", "hot")
+
 -- Copies of views are not there, or show another past. --------------------------------------------
 
 bug("a look begins with what came later", "projection/projector_kept.c",

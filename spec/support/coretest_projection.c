@@ -1,16 +1,21 @@
 /* coretest_projection.c -- `coretest.projection`: projections without a projector, for busted.
  *
  *     duration(text) -> µs, or nil
- *     window_of(window, time) -> {{start, end}, …}    next(window, latest, now)    closed(window,
- * start, end, now) … window: {kind =, size =, hop =, offset =, grace =} clock() -> c; c:see(time,
- * recorded)  c:at(recorded) -> time keys() -> k; k:add(text)  k:has(text)  k:find(text)  k:get(n)
- * k:cut(count)  k:count() path(key, event) -> bytes of a key; nil, why     show(bytes) -> text
+ *     window_of(window, time) -> {{start, end}, …}
+ *     next(window, latest, now)   closed(window, start, end, now)
+ *         window: {kind =, size =, hop =, offset =, grace =}
+ *     clock() -> c; c:see(time, recorded)  c:at(recorded) -> time
+ *     keys() -> k; k:add(text)  k:has(text)  k:find(text)  k:get(n)  k:cut(count)  k:count()
+ *     path(key, event) -> bytes of a key; nil, why     show(bytes) -> text
+ *     same(files, name, handler) -> digest, or nil     lends(function) -> bool
  *     new(files, name, dir) -> p, or nil and a sentence
- *         p:apply(event [, keys]) -> "applied" | "held" | "fault", fault     p:again(event, times,
- * keys) -> seconds; of streams account-0 … p:keys(event, k) -> true; nil, why p:pass(recorded)
- * p:commit(position)  p:abort() p:rows() -> {{key, row, start, end}, …}   p:digest()  p:note()
- * p:load(note) p:stats()  p:held() -> {{key, position, why}, …}  p:release()  p:types() -> {type,
- * …}, stream, category same(files, name, handler) -> digest, or nil
+ *         p:apply(event [, keys]) -> "applied" | "held" | "fault", fault
+ *         p:again(event, times, keys) -> seconds; of streams account-0 …
+ *         p:keys(event, k) -> true; nil, why
+ *         p:pass(recorded)  p:commit(position)  p:abort()
+ *         p:rows() -> {{key, row, start, end}, …}   p:digest()  p:note()  p:load(note)
+ *         p:stats()  p:held() -> {{key, position, why}, …}  p:release()
+ *         p:types() -> {type, …}, stream, category
  *
  * Events are {stream=, type=, data=, meta=, position=, time=, occurred=, schema=}. Values are
  * MessagePack. */
@@ -24,6 +29,7 @@
 #include "../../core/projection/path.h"
 #include "../../core/projection/projection.h"
 #include "../../core/projection/same.h"
+#include "../../core/rules/bytecode.h"
 #include "../../core/rules/rulepack.h"
 #include "../../core/store/event.h"
 #include "coretest.h"
@@ -592,6 +598,27 @@ static int projection_same(lua_State *L)
     return 1;
 }
 
+/* ---- what becomes of a row ------------------------------------------------------------------ */
+
+static int add_to_dump(lua_State *L, const void *bytes, size_t size, void *dump)
+{
+    (void)L;
+    ml_buf_add(dump, bytes, size);
+    return 0;
+}
+
+static int projection_lends(lua_State *L)
+{
+    ml_buf dump = {0}, frames = {0};
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    lua_settop(L, 1);
+    if (lua_dump(L, add_to_dump, &dump, 1) != 0) luaL_error(L, "it cannot be dumped");
+    lua_pushboolean(L, ml_bytecode_lends(ml_buf_view(&dump), &frames));
+    ml_buf_free(&dump);
+    ml_buf_free(&frames);
+    return 1;
+}
+
 /* ---- the table --------------------------------------------------------------------------------
  */
 
@@ -618,6 +645,7 @@ int luaopen_coretest_projection(lua_State *L)
                                          {"show", projection_show},
                                          {"new", projection_new},
                                          {"same", projection_same},
+                                         {"lends", projection_lends},
                                          {NULL, NULL}};
     ml_coretest_class(L, CLOCK, clocks, clock_free);
     ml_coretest_class(L, KEYS, sets, keys_free);

@@ -1,0 +1,319 @@
+/* projection_hot.c -- rows that come again and again stay Lua tables from event to event.
+ *
+ * To decode a row and to encode it again is half of what an event costs that changes two numbers.
+ * So a small row, once decoded, stays in the sandbox; the next event's handler gets that same
+ * table, and it is encoded once a commit. Nobody can tell, because
+ *
+ *   - no handler of the unit keeps the table: each only gets and sets fields, as its bytecode
+ *     shows (rules/bytecode.h);
+ *   - after each event all fields are looked at, and a row that is not plain is encoded at once, as
+ *     without this: plain are booleans, numbers and short texts under names, which come out of
+ *     MessagePack as they went in;
+ *   - an event that does not come to its end leaves rows half changed: then everything since the
+ *     last commit is forgotten, and applied again up to that event without this (ML_APPLIED_AGAIN).
+ *
+ * Where rows rarely come again it rests for a while. An event whose row is there allocates nothing
+ * but its data.
+ */
+#include <lauxlib.h>
+
+#include "../base/unpack.h"
+#include "../rules/bytecode.h"
+#include "../script/value.h"
+#include "projection_inside.h"
+
+enum {
+    ROWS_MAX = 4096,     /* that were decoded: some MiB of tables, in a sandbox that may have 64 */
+    ROW_BYTES_MAX = 512, /* encoded */
+    FIELDS_MAX = 32,
+    TEXT_MAX = 128,      /* bytes: it is looked through after each event */
+    REST = 200000,       /* events, where rows do not come again … */
+    WORTH = 2,           /* … so often, each */
+    SPREAD = 1000,       /* events after a fault, and twice as many after each one more … */
+    SPREAD_MAX = 1 << 30 /* … up to these */
+};
+
+enum {
+    KEPT = 1,    /* it is a table */
+    CHANGED = 2, /* and not as the rows have it */
+    THERE = 4    /* they have it */
+};
+
+typedef ml_applying applying;
+
+/* ---- whether ---------------------------------------------------------------------------- */
+
+typedef struct looking {
+    const ml_unit *unit;
+    ml_buf dump, frames;
+    bool lends;
+} looking;
+
+static int add_to_dump(lua_State *L, const void *bytes, size_t size, void *context)
+{
+    (void)L;
+    ml_buf *dump = context;
+    ml_buf_add(dump, bytes, size);
+    return dump->failed;
+}
+
+static int look_body(lua_State *L)
+{
+    looking *look = lua_touserdata(L, 1);
+    const ml_handlers *on = &look->unit->on;
+    look->lends = true;
+    for (size_t n = 0; n < on->count && look->lends; n++, lua_settop(L, 1)) {
+        if (on->all[n].function == LUA_NOREF) continue;
+        ml_buf_clear(&look->dump);
+        lua_rawgeti(L, LUA_REGISTRYINDEX, on->all[n].function);
+        look->lends = !lua_iscfunction(L, -1) && lua_dump(L, add_to_dump, &look->dump, 1) == 0 &&
+                      ml_bytecode_lends(ml_buf_view(&look->dump), &look->frames);
+    }
+    lua_newtable(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, look->unit);
+    return 0;
+}
+
+ml_code ml_projection_keep_hot(ml_projection *p, ml_error *why)
+{
+    ml_fault fault;
+    looking look = {.unit = p->unit};
+    if (p->timed || p->shape->window.kind != ML_WINDOW_NONE) return ML_OK;
+    p->hot.keys = ml_keys_new();
+    if (p->hot.keys == NULL) return ml_error_memory(why, "hot rows");
+    bool done = ml_sandbox_enter(p->unit->sandbox, look_body, &look, &fault);
+    p->hot.on = done && look.lends;
+    p->hot.spread = SPREAD;
+    ml_buf_free(&look.dump);
+    ml_buf_free(&look.frames);
+    return ML_OK;
+}
+
+bool ml_projection_is_hot(ml_projection *p, const ml_rows *rows)
+{
+    if (!p->hot.on || rows->stays == NULL) return false;
+    p->hot.events++;
+    if (p->hot.rest == 0) return true;
+    p->hot.rest--;
+    return false;
+}
+
+/* ---- one row ---------------------------------------------------------------------------- */
+
+static bool is_plain(lua_State *L, int value)
+{
+    ml_bytes text;
+    switch (lua_type(L, value)) {
+    case LUA_TBOOLEAN:
+    case LUA_TNUMBER: return true;
+    case LUA_TSTRING:
+        text.data = lua_tolstring(L, value, &text.size);
+        return text.size <= TEXT_MAX && ml_unpack_utf8(text);
+    default: return false;
+    }
+}
+
+/* Without a metatable, for one would not come back. */
+static bool is_plain_row(lua_State *L, int row)
+{
+    int top = lua_gettop(L), fields = 0;
+    bool plain = !lua_getmetatable(L, row);
+    lua_settop(L, top);
+    for (lua_pushnil(L); plain && lua_next(L, row); lua_settop(L, top + 1))
+        plain = ++fields <= FIELDS_MAX && lua_type(L, top + 1) == LUA_TSTRING &&
+                is_plain(L, top + 2);
+    lua_settop(L, top);
+    return plain;
+}
+
+static uint8_t *flags_of(const ml_projection *p, size_t n)
+{
+    ML_ASSERT(n < p->hot.flags.size);
+    return p->hot.flags.data + n;
+}
+
+static bool find(const ml_projection *p, ml_bytes key, size_t *number)
+{
+    *number = ml_keys_find(p->hot.keys, key);
+    return *number < p->hot.flags.size && (*flags_of(p, *number) & KEPT);
+}
+
+bool ml_projection_has_hot(const ml_projection *p)
+{
+    return p->hot.flags.size > 0;
+}
+
+bool ml_projection_hot_has(const ml_projection *p, const ml_key *key)
+{
+    size_t number;
+    return p->hot.flags.size > 0 && find(p, (ml_bytes){key->bytes, key->size}, &number);
+}
+
+bool ml_projection_hot_get(applying *a, lua_State *L, const ml_key *key, size_t *number,
+                           bool *there)
+{
+    ml_projection *p = a->projection;
+    if (!find(p, (ml_bytes){key->bytes, key->size}, number)) return false;
+    lua_rawgetp(L, LUA_REGISTRYINDEX, p->unit);
+    lua_rawgeti(L, -1, (lua_Integer)*number + 1);
+    lua_remove(L, -2);
+    *there = (*flags_of(p, *number) & (THERE | CHANGED)) != 0;
+    p->hot.hits++;
+    a->unsure = true;
+    return true;
+}
+
+static bool add_slot(ml_projection *p, ml_bytes key)
+{
+    ml_error said;
+    uint8_t none = 0;
+    size_t count = p->hot.flags.size;
+    if (ml_keys_add(p->hot.keys, key, &said)) return false;
+    ml_buf_add(&p->hot.flags, &none, 1);
+    if (!p->hot.flags.failed) return true;
+    ml_keys_cut(p->hot.keys, count);
+    p->hot.flags.failed = false;
+    return false;
+}
+
+bool ml_projection_hot_add(applying *a, lua_State *L, int row, const ml_key *key, ml_bytes encoded,
+                           size_t *number)
+{
+    ml_projection *p = a->projection;
+    ml_bytes name = {key->bytes, key->size};
+    p->hot.full = ++p->hot.misses > ROWS_MAX;
+    if (p->hot.full || encoded.size > ROW_BYTES_MAX || !a->rows->stays(a->rows->context, name) ||
+        !is_plain_row(L, row) || (*number == p->hot.flags.size && !add_slot(p, name)))
+        return false;
+    lua_rawgetp(L, LUA_REGISTRYINDEX, p->unit);
+    lua_pushvalue(L, row);
+    lua_rawseti(L, -2, (lua_Integer)*number + 1);
+    lua_pop(L, 1);
+    *flags_of(p, *number) = KEPT | (encoded.size > 0 ? THERE : 0);
+    a->unsure = true;
+    return true;
+}
+
+static void drop(const ml_projection *p, lua_State *L, int table, size_t number)
+{
+    *flags_of(p, number) = 0;
+    lua_pushnil(L);
+    lua_rawseti(L, table, (lua_Integer)number + 1);
+}
+
+bool ml_projection_hot_put(applying *a, lua_State *L, int row, size_t number, bool keep)
+{
+    ml_projection *p = a->projection;
+    if (keep && is_plain_row(L, row)) {
+        *flags_of(p, number) |= CHANGED;
+        return true;
+    }
+    lua_rawgetp(L, LUA_REGISTRYINDEX, p->unit);
+    drop(p, L, lua_gettop(L), number);
+    lua_pop(L, 1);
+    return false;
+}
+
+/* ---- all rows --------------------------------------------------------------------------- */
+
+typedef struct flushing {
+    ml_projection *projection;
+    const ml_rows *rows;
+    const ml_keys *cool; /* only these, which then go; NULL: all */
+    ml_code code;
+    ml_error *why;
+} flushing;
+
+static void flush_row(flushing *f, lua_State *L, size_t n)
+{
+    ml_bytes was;
+    ml_projection *p = f->projection;
+    ml_desk *desk = &p->unit->desk;
+    ml_bytes key = ml_keys_get(p->hot.keys, n);
+    lua_rawgeti(L, 2, (lua_Integer)n + 1);
+    ml_buf_clear(&desk->bytes);
+    f->code = ml_value_write(L, 3, desk, ML_VIEW_ROW_BYTES, "row", f->why);
+    ML_ASSERT(!f->code || f->code == ML_NO_MEMORY); /* it is plain, and small */
+    lua_settop(L, 2);
+    if (!f->code) f->code = f->rows->get(f->rows->context, key, &was, f->why);
+    if (!f->code && !ml_bytes_equal(was, ml_buf_view(&desk->bytes)))
+        f->code = f->rows->put(f->rows->context, key, ml_buf_view(&desk->bytes), 0, f->why);
+    if (!f->code) *flags_of(p, n) = KEPT | THERE;
+}
+
+static int flush_body(lua_State *L)
+{
+    size_t n;
+    flushing *f = lua_touserdata(L, 1);
+    const ml_projection *p = f->projection;
+    lua_rawgetp(L, LUA_REGISTRYINDEX, p->unit); /* at 2 */
+    for (n = 0; f->cool == NULL && n < p->hot.flags.size && !f->code; n++)
+        if (*flags_of(p, n) & CHANGED) flush_row(f, L, n);
+    for (size_t k = 0; f->cool != NULL && k < ml_keys_count(f->cool) && !f->code; k++) {
+        if (!find(p, ml_keys_get(f->cool, k), &n)) continue;
+        if (*flags_of(p, n) & CHANGED) flush_row(f, L, n);
+        drop(p, L, 2, n);
+    }
+    return 0;
+}
+
+static ml_code flush(flushing *f)
+{
+    ml_fault fault;
+    ml_projection *p = f->projection;
+    if (p->hot.flags.size == 0) return ML_OK;
+    if (ml_sandbox_enter(p->unit->sandbox, flush_body, f, &fault)) return f->code;
+    p->hot.on = false; /* it would end like this again */
+    return ml_error_memory(f->why, "the rows of a batch");
+}
+
+ml_code ml_projection_flush_rows(ml_projection *p, const ml_rows *rows, ml_error *why)
+{
+    flushing f = {.projection = p, .rows = rows, .why = why};
+    return flush(&f);
+}
+
+ml_code ml_projection_cool_rows(ml_projection *p, const ml_rows *rows, const ml_keys *keys,
+                                ml_error *why)
+{
+    flushing f = {.projection = p, .rows = rows, .cool = keys, .why = why};
+    return flush(&f);
+}
+
+static int forget_body(lua_State *L)
+{
+    lua_newtable(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, lua_touserdata(L, 1));
+    return 0;
+}
+
+void ml_projection_forget_hot(ml_projection *p)
+{
+    ml_fault fault;
+    p->hot.hits = p->hot.misses = 0;
+    p->hot.full = false;
+    if (p->hot.flags.size == 0) return;
+    ml_keys_cut(p->hot.keys, 0);
+    ml_buf_clear(&p->hot.flags);
+    /* Without memory for an empty table, the old one's rows stay, and are replaced one by one. */
+    ML_IGNORE(ml_sandbox_enter(p->unit->sandbox, forget_body, p->unit, &fault));
+}
+
+ml_code ml_projection_hot_end(applying *a)
+{
+    ml_projection *p = a->projection;
+    if (!p->hot.full) return ML_OK;
+    bool worth = p->hot.hits > WORTH * p->hot.misses;
+    ml_code code = ml_projection_flush_rows(p, a->rows, a->why);
+    if (code) return code;
+    ml_projection_forget_hot(p);
+    if (!worth) p->hot.rest = REST;
+    return ML_OK;
+}
+
+void ml_projection_doubt(ml_projection *p)
+{
+    p->hot.rest = p->hot.events + p->hot.spread;
+    ml_projection_forget_hot(p);
+    if (p->hot.spread < SPREAD_MAX) p->hot.spread *= 2;
+}
