@@ -34,6 +34,10 @@ static const char balances_lua[] =
     "  on = {\n"
     "    Deposited = function(r, d) r.balance, r.n = r.balance + d.amount, r.n + %s end,\n"
     "    Withdrawn = function(r, d) r.balance, r.n = r.balance - d.amount, r.n + 1 end,\n"
+    "    Moved = function(r, d)\n"
+    "      local sum = d.kind == 'credit' and d.amount or -d.amount\n"
+    "      if d.seq > (r.last or -1) then r.last = d.seq end\n"
+    "      r.balance, r.n = r.balance + sum, r.n + 1 end,\n"
     "    Audited = function(r, d) r.audits = (r.audits or 0) + %d end } }\n";
 
 typedef struct built {
@@ -56,12 +60,22 @@ typedef struct building {
 
 /* ---- the log ---------------------------------------------------------------------------- */
 
-static ml_code fill(ml_bench *bench, const char *name, uint64_t keys)
+static ml_draft draft_of(const ml_bench *bench, uint64_t at, bool wide)
 {
     static const char data[] = "\x82\xa6"
                                "amount\x05\xa4"
                                "note\xb0"
                                "sixteen letters.";
+    if (wide) return (ml_draft){.type = ML_STR("Moved"), .data = ml_bench_data_payload(bench, at)};
+    ml_bytes type = at % RARE_EVERY == 0 ? ML_STR("Audited")
+                    : at % 3 == 0        ? ML_STR("Withdrawn")
+                                         : ML_STR("Deposited");
+    return (ml_draft){.type = type, .data = ML_STR(data)};
+}
+
+/* `wide`: payloads as those of the other benchmarks, and of the peers. */
+static ml_code fill(ml_bench *bench, const char *name, uint64_t keys, bool wide)
+{
     char names[ML_BENCH_BATCH][ML_BENCH_NAME];
     ml_draft drafts[ML_BENCH_BATCH];
     ml_write writes[ML_BENCH_BATCH];
@@ -70,12 +84,8 @@ static ml_code fill(ml_bench *bench, const char *name, uint64_t keys)
     for (uint64_t n = 0; !code && n < bench->events; n += ML_BENCH_BATCH) {
         for (uint64_t i = 0; i < ML_BENCH_BATCH; i++) {
             uint64_t at = n + i, key = at * 7919 % keys;
-            bool rare = at % RARE_EVERY == 0;
-            if (rare) key = key / RARE_KEYS * RARE_KEYS;
-            ml_bytes type = rare          ? ML_STR("Audited")
-                            : at % 3 == 0 ? ML_STR("Withdrawn")
-                                          : ML_STR("Deposited");
-            drafts[i] = (ml_draft){.type = type, .data = ML_STR(data)};
+            if (at % RARE_EVERY == 0) key = key / RARE_KEYS * RARE_KEYS;
+            drafts[i] = draft_of(bench, at, wide);
             writes[i] = (ml_write){.stream = ml_bench_data_stream(names[i], key),
                                    .expected = ML_ANY,
                                    .events = &drafts[i],
@@ -262,20 +272,39 @@ _Noreturn static void build_as_child(building *b, int pipe)
     _exit(code == ML_OK && told ? 0 : 1);
 }
 
-static ml_code build(building *b, built *made)
+typedef struct child {
+    pid_t pid; /* < 0: it could not be started */
+    int pipe;
+} child;
+
+static ml_code start(building *b, child *started)
 {
-    int ends[2], status = 0;
+    int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) return ml_error_disk(&b->bench->why, -errno, "pipe", "bench");
-    pid_t child = fork();
-    if (child == 0) build_as_child(b, ends[1]);
+    *started = (child){fork(), ends[0]};
+    if (started->pid == 0) build_as_child(b, ends[1]);
     ML_IGNORE(close(ends[1]) != 0); /* the child has its own */
-    bool told = child > 0 && read(ends[0], made, sizeof *made) == (ssize_t)sizeof *made;
-    ML_IGNORE(close(ends[0]) != 0); /* it was only read */
-    while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
+    return ML_OK;
+}
+
+static ml_code finish(const building *b, const child *started, built *made)
+{
+    int status = 0;
+    bool told =
+        started->pid > 0 && read(started->pipe, made, sizeof *made) == (ssize_t)sizeof *made;
+    ML_IGNORE(close(started->pipe) != 0); /* it was only read */
+    while (started->pid > 0 && waitpid(started->pid, &status, 0) < 0 && errno == EINTR)
         continue;
     if (told && WIFEXITED(status) && WEXITSTATUS(status) == 0) return ML_OK;
     if (ml_cli_interrupted()) return ML_END;
     return ml_error_set(&b->bench->why, ML_INTERNAL, "building a view did not succeed");
+}
+
+static ml_code build(building *b, built *made)
+{
+    child started;
+    ml_code code = start(b, &started);
+    return code ? code : finish(b, &started, made);
 }
 
 /* ---- figures ---------------------------------------------------------------------------- */
@@ -323,6 +352,31 @@ static ml_code time_incremental(building *b)
                                              ml_bench_stats_per_second(part.events, part.ns));
     snprintf(figure->note, sizeof figure->note, "%.1f times as fast as a full build",
              (double)full.ns / (double)part.ns);
+    return ML_OK;
+}
+
+/* Two views at once, each in a process of its own. */
+static ml_code time_two(building *b, const built *alone)
+{
+    child children[2];
+    built made[2] = {{0}};
+    b->asks = false;
+    b->view = "view-one";
+    ml_code code = start(b, &children[0]);
+    if (code) return code;
+    b->view = "view-two";
+    code = start(b, &children[1]);
+    ml_code first = finish(b, &children[0], &made[0]);
+    if (!code) code = finish(b, &children[1], &made[1]);
+    ml_bench_remove(b->bench, "view-one");
+    ml_bench_remove(b->bench, "view-two");
+    if (first || code) return first ? first : code;
+    uint64_t ns = made[0].ns > made[1].ns ? made[0].ns : made[1].ns;
+    ml_figure *figure =
+        ml_bench_stats_value(b->bench, "projection.two", "events/s",
+                             ml_bench_stats_per_second(made[0].events + made[1].events, ns));
+    snprintf(figure->note, sizeof figure->note, "%.2f times as many as one",
+             2 * (double)alone->ns / (double)ns);
     return ML_OK;
 }
 
@@ -384,24 +438,32 @@ static ml_code time_whatif(building *b, const built *made)
     return code ? code : run_whatif(b, 2, "projection.whatif.common", made);
 }
 
+/* What else is timed on a log of few keys, and of many. */
+static ml_code time_others(building *b, const built *made)
+{
+    if (b->keys > KEYS_FEW) return time_incremental(b);
+    ml_code code = time_two(b, made);
+    if (!code) code = time_whatif(b, made);
+    return code ? code : time_looks(b);
+}
+
 ml_code ml_bench_projection(ml_bench *bench)
 {
     static const struct {
         uint64_t keys;
         const char *name;
-    } sizes[] = {{KEYS_FEW, "1k"}, {KEYS_MANY, "1m"}};
+        bool wide;
+    } sizes[] = {{KEYS_FEW, "1k", false}, {KEYS_MANY, "1m", false}, {KEYS_FEW, "wide", true}};
     ml_code code = ML_OK;
     bench->why.code = ML_OK;
-    for (size_t n = 0; !code && n < 2; n++) {
+    for (size_t n = 0; !code && n < 3; n++) {
         built made = {0};
         building b = {.bench = bench, .store = "projection", .view = "view", .asks = true};
         b.keys = sizes[n].keys < bench->events ? sizes[n].keys : bench->events;
-        code = fill(bench, b.store, b.keys);
+        code = fill(bench, b.store, b.keys, sizes[n].wide);
         if (!code) code = build(&b, &made);
         if (!code) tell_build(&b, &made, sizes[n].name);
-        if (!code && n == 0) code = time_whatif(&b, &made);
-        if (!code && n == 0) code = time_looks(&b);
-        if (!code && n == 1) code = time_incremental(&b);
+        if (!code && !sizes[n].wide) code = time_others(&b, &made);
         ml_bench_remove(bench, "view");
         ml_bench_remove(bench, "projection");
     }

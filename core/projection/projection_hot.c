@@ -18,7 +18,6 @@
 #include <lauxlib.h>
 
 #include "../base/unpack.h"
-#include "../rules/bytecode.h"
 #include "../script/value.h"
 #include "projection_inside.h"
 
@@ -43,49 +42,28 @@ typedef ml_applying applying;
 
 /* ---- whether ---------------------------------------------------------------------------- */
 
-typedef struct looking {
-    const ml_unit *unit;
-    ml_buf dump, frames;
-    bool lends;
-} looking;
-
-static int add_to_dump(lua_State *L, const void *bytes, size_t size, void *context)
+static int make_table(lua_State *L)
 {
-    (void)L;
-    ml_buf *dump = context;
-    ml_buf_add(dump, bytes, size);
-    return dump->failed;
+    lua_newtable(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, lua_touserdata(L, 1));
+    return 0;
 }
 
-static int look_body(lua_State *L)
+static bool lend(const ml_handlers *on)
 {
-    looking *look = lua_touserdata(L, 1);
-    const ml_handlers *on = &look->unit->on;
-    look->lends = true;
-    for (size_t n = 0; n < on->count && look->lends; n++, lua_settop(L, 1)) {
-        if (on->all[n].function == LUA_NOREF) continue;
-        ml_buf_clear(&look->dump);
-        lua_rawgeti(L, LUA_REGISTRYINDEX, on->all[n].function);
-        look->lends = !lua_iscfunction(L, -1) && lua_dump(L, add_to_dump, &look->dump, 1) == 0 &&
-                      ml_bytecode_lends(ml_buf_view(&look->dump), &look->frames);
-    }
-    lua_newtable(L);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, look->unit);
-    return 0;
+    for (size_t n = 0; n < on->count; n++)
+        if (on->all[n].function != LUA_NOREF && !on->all[n].lends) return false;
+    return true;
 }
 
 ml_code ml_projection_keep_hot(ml_projection *p, ml_error *why)
 {
     ml_fault fault;
-    looking look = {.unit = p->unit};
-    if (p->timed || p->shape->window.kind != ML_WINDOW_NONE) return ML_OK;
+    if (p->timed || !lend(&p->unit->on)) return ML_OK;
+    p->hot.spread = SPREAD;
     p->hot.keys = ml_keys_new();
     if (p->hot.keys == NULL) return ml_error_memory(why, "hot rows");
-    bool done = ml_sandbox_enter(p->unit->sandbox, look_body, &look, &fault);
-    p->hot.on = done && look.lends;
-    p->hot.spread = SPREAD;
-    ml_buf_free(&look.dump);
-    ml_buf_free(&look.frames);
+    p->hot.on = ml_sandbox_enter(p->unit->sandbox, make_table, p->unit, &fault);
     return ML_OK;
 }
 
@@ -280,13 +258,6 @@ ml_code ml_projection_cool_rows(ml_projection *p, const ml_rows *rows, const ml_
     return flush(&f);
 }
 
-static int forget_body(lua_State *L)
-{
-    lua_newtable(L);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, lua_touserdata(L, 1));
-    return 0;
-}
-
 void ml_projection_forget_hot(ml_projection *p)
 {
     ml_fault fault;
@@ -296,7 +267,7 @@ void ml_projection_forget_hot(ml_projection *p)
     ml_keys_cut(p->hot.keys, 0);
     ml_buf_clear(&p->hot.flags);
     /* Without memory for an empty table, the old one's rows stay, and are replaced one by one. */
-    ML_IGNORE(ml_sandbox_enter(p->unit->sandbox, forget_body, p->unit, &fault));
+    ML_IGNORE(ml_sandbox_enter(p->unit->sandbox, make_table, p->unit, &fault));
 }
 
 ml_code ml_projection_hot_end(applying *a)

@@ -126,12 +126,6 @@ static void write_row(applying *a, lua_State *L, int index, const ml_place *plac
 /* ---- calling -----------------------------------------------------------------------------------
  */
 
-static void push_data(lua_State *L, ml_bytes data)
-{
-    ml_unpack cursor = ml_unpack_from(data);
-    if (!ml_value_read(L, &cursor)) luaL_error(L, "the event's data is nothing that Lua can hold");
-}
-
 static void merge(applying *a, lua_State *L, int row, const ml_place *other)
 {
     const ml_handler *function = a->projection->merge;
@@ -156,7 +150,7 @@ static void call(applying *a, lua_State *L, int row, const ml_part *part)
     int args = handler->params < 3 ? handler->params : 3;
     lua_rawgeti(L, LUA_REGISTRYINDEX, handler->function);
     if (args > 0) lua_pushvalue(L, row);
-    if (args > 1) push_data(L, part->data);
+    if (args > 1) ml_unit_push_data(L, handler, part->data);
     if (args > 2) ml_envelope_push(L, a->event);
     a->handler = handler;
     lua_call(L, args, 1);

@@ -154,11 +154,7 @@ static int apply_body(lua_State *L)
     const ml_event *event = a->event;
     if (event->schema < a->handler->latest) return apply_upcast(L, a);
     if (a->handler->function == LUA_NOREF) return 0;
-    if (a->handler->params > 1) {
-        ml_unpack cursor = ml_unpack_from(event->data);
-        if (!ml_value_read(L, &cursor))
-            return luaL_error(L, "the event's data is nothing that Lua can hold");
-    }
+    if (a->handler->params > 1) ml_unit_push_data(L, a->handler, event->data);
     call(L, a, a->handler, 2);
     return 0;
 }

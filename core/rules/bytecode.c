@@ -19,7 +19,7 @@ enum {
 typedef struct reader {
     const uint8_t *at, *end;
     bool bad;
-    bool captured; /* a function inside has the outermost one's first register */
+    uint8_t captured; /* by functions inside, of the outermost one's first registers: a bit each */
     struct function *frames; /* FUNCTIONS_DEEP_MAX of them, one in the other */
     ml_bytecode_seen *seen;
     void *context;
@@ -237,7 +237,8 @@ static void take_head(reader *r, function *f)
     if (f->upvalue_count > UPVALUES_MAX) r->bad = true;
     f->upvalues = take(r, r->bad ? 0 : 3 * f->upvalue_count);
     for (size_t n = 0; !r->bad && f->deep == 1 && n < f->upvalue_count; n++)
-        if (f->upvalues[3 * n] && f->upvalues[3 * n + 1] == 0) r->captured = true;
+        if (f->upvalues[3 * n] && f->upvalues[3 * n + 1] < 8)
+            r->captured |= (uint8_t)(1 << f->upvalues[3 * n + 1]);
 }
 
 static void look_at_code(const reader *r, function *f)
@@ -333,21 +334,48 @@ static const uint8_t operands[] = {
 
 _Static_assert(sizeof operands == 83, "those of Lua 5.4");
 
-static bool takes_first(uint32_t code)
+static bool takes(uint32_t code, unsigned reg)
 {
     unsigned op = code & 0x7f, uses = op < sizeof operands ? operands[op] : A | B | C;
     bool constant = code >> 15 & 1;
-    return ((uses & A) && (code >> 7 & 0xff) == 0) || ((uses & B) && (code >> 16 & 0xff) == 0) ||
-           (((uses & C) || ((uses & K) && !constant)) && code >> 24 == 0);
+    return ((uses & A) && (code >> 7 & 0xff) == reg) ||
+           ((uses & B) && (code >> 16 & 0xff) == reg) ||
+           (((uses & C) || ((uses & K) && !constant)) && code >> 24 == reg);
 }
 
-bool ml_bytecode_lends(ml_bytes dump, ml_buf *frames)
+static void add_name(ml_buf *names, ml_bytes name)
+{
+    uint8_t size = (uint8_t)name.size;
+    for (size_t at = 0; at < names->size; at += 1u + names->data[at])
+        if (ml_bytes_equal(name, (ml_bytes){names->data + at + 1, names->data[at]})) return;
+    ml_buf_add(names, &size, 1);
+    ml_buf_add(names, name.data, name.size);
+}
+
+/* False: it gets a field whose name is not known before. */
+static bool add_got(const reader *r, const function *f, uint32_t code, unsigned reg, ml_buf *names)
+{
+    unsigned op = code & 0x7f;
+    if ((op != OP_GETTABLE && op != OP_GETI && op != OP_GETFIELD) || (code >> 16 & 0xff) != reg)
+        return true;
+    if (op != OP_GETFIELD) return false;
+    ml_bytes name = constant_at(r, f, code >> 24);
+    if (name.size == 0 || name.size > UINT8_MAX) return false;
+    add_name(names, name);
+    return true;
+}
+
+bool ml_bytecode_lends(ml_bytes dump, unsigned parameter, ml_buf *got, ml_buf *frames)
 {
     reader r = {.seen = ignore};
-    if (!walk_dump(&r, dump, frames) || r.captured) return false;
+    if (!walk_dump(&r, dump, frames) || parameter > 7 || (r.captured >> parameter & 1))
+        return false;
     const function *f = r.frames;
-    if (f->more || f->params == 0) return !f->more;
-    for (size_t pc = 0; pc < f->code_count; pc++)
-        if (takes_first(ml_get_u32(f->code + 4 * pc))) return false;
+    if (f->more || f->params <= parameter) return !f->more;
+    for (size_t pc = 0; pc < f->code_count; pc++) {
+        uint32_t code = ml_get_u32(f->code + 4 * pc);
+        if (takes(code, parameter)) return false;
+        if (got != NULL && !add_got(&r, f, code, parameter, got)) return false;
+    }
     return true;
 }

@@ -30,8 +30,9 @@ enum { ML_BYTECODE_CONSTANTS_MAX = 250 };
 ML_MUST_USE bool ml_bytecode_walk(ml_bytes dump, ml_buf *frames, ml_bytecode_seen *seen,
                                   void *context);
 
-/* Is all that the function does with its first parameter getting and setting fields of it? Then
- * nobody has that table when it has returned. `frames` as above. */
-ML_MUST_USE bool ml_bytecode_lends(ml_bytes dump, ml_buf *frames);
+/* Is all that the function does with this parameter, from 0, getting and setting fields of it? Then
+ * nobody has that table when it has returned. `got`: if the fields that it gets are known by name,
+ * these names are added, each with its size, a byte, in front; if not, false. `frames` as above. */
+ML_MUST_USE bool ml_bytecode_lends(ml_bytes dump, unsigned parameter, ml_buf *got, ml_buf *frames);
 
 #endif

@@ -9,6 +9,7 @@
 
 #include "../script/value.h"
 #include "../store/event.h"
+#include "bytecode.h"
 #include "shape_inside.h"
 
 /* In the order of ml_unit_kind. */
@@ -21,7 +22,11 @@ static const char *const reactor_keys[] = {"reactor", "from",  "correlate", "ini
 
 typedef ml_shape shape;
 
-enum { TABLE = ML_SHAPE_TABLE };
+enum {
+    TABLE = ML_SHAPE_TABLE,
+    FIELDS_BYTES_MAX = 120 /* names that a handler gets: with more, looking for each takes longer
+                            * than to decode them all */
+};
 
 const char *ml_shape_kind_name(ml_unit_kind kind)
 {
@@ -93,6 +98,28 @@ static ml_bytes copy_name(ml_bytes name)
     return (ml_bytes){copy, name.size};
 }
 
+static int add_to_dump(lua_State *L, const void *bytes, size_t size, void *context)
+{
+    (void)L;
+    ml_buf *dump = context;
+    ml_buf_add(dump, bytes, size);
+    return dump->failed;
+}
+
+/* What the function on top does with its first two parameters, if there is memory to find out. */
+static void look_at_code(shape *s, ml_handler *handler)
+{
+    ml_buf dump = {0}, frames = {0};
+    if (!lua_iscfunction(s->L, -1) && lua_dump(s->L, add_to_dump, &dump, 1) == 0) {
+        ml_bytes code = ml_buf_view(&dump);
+        handler->lends = ml_bytecode_lends(code, 0, NULL, &frames);
+        handler->picks = ml_bytecode_lends(code, 1, &handler->fields, &frames) &&
+                         !handler->fields.failed && handler->fields.size <= FIELDS_BYTES_MAX;
+    }
+    ml_buf_free(&dump);
+    ml_buf_free(&frames);
+}
+
 bool ml_shape_function(shape *s, ml_handlers *to, ml_bytes name)
 {
     lua_Debug about;
@@ -114,6 +141,7 @@ bool ml_shape_function(shape *s, ml_handlers *to, ml_bytes name)
     } else {
         snprintf(handler->where, sizeof handler->where, "%.*s", ML_SHOW(unit->file.path));
     }
+    look_at_code(s, handler);
     lua_pushvalue(s->L, -1);
     handler->function = luaL_ref(s->L, LUA_REGISTRYINDEX);
     return true;

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "../base/digest.h"
+#include "../script/value.h"
 #include "shape.h"
 
 bool ml_unit_with(ml_sandbox *sandbox, lua_CFunction body, void *context, ml_fault *fault)
@@ -22,8 +23,10 @@ bool ml_unit_with(ml_sandbox *sandbox, lua_CFunction body, void *context, ml_fau
 
 static void free_handlers(ml_handlers *handlers)
 {
-    for (size_t n = 0; n < handlers->count; n++)
+    for (size_t n = 0; n < handlers->count; n++) {
         free((void *)(uintptr_t)handlers->all[n].name.data);
+        ml_buf_free(&handlers->all[n].fields);
+    }
     free(handlers->all);
 }
 
@@ -185,6 +188,14 @@ const ml_handler *ml_unit_find(const ml_handlers *handlers, ml_bytes name)
         else high = middle;
     }
     return NULL;
+}
+
+void ml_unit_push_data(lua_State *L, const ml_handler *handler, ml_bytes data)
+{
+    ml_unpack cursor = ml_unpack_from(data);
+    if (handler->picks ? !ml_value_read_fields(L, &cursor, ml_buf_view(&handler->fields))
+                       : !ml_value_read(L, &cursor))
+        luaL_error(L, "the event's data is nothing that Lua can hold");
 }
 
 _Static_assert(sizeof((ml_unit *)0)->label == sizeof((ml_engine_doing *)0)->unit &&

@@ -41,6 +41,9 @@ typedef struct ml_handler {
     int function;    /* in the sandbox's registry; LUA_NOREF: none, but the type has a chain of
                       * upcasters that may make it another */
     uint8_t params;  /* that it takes: what it does not take is not made */
+    bool lends;      /* its first parameter: nobody has that table when it has returned */
+    bool picks;      /* it gets no fields of its second parameter but … */
+    ml_buf fields;   /* … of these names, each with its size, a byte, in front */
     uint32_t latest; /* schema that the type's chain of upcasters ends at; 0: there is none */
     char where[128]; /* "account.lua:12" */
 } ml_handler;
@@ -100,6 +103,10 @@ bool ml_unit_runs(const ml_unit *unit);
 
 /* The handler of this name, or NULL. */
 const ml_handler *ml_unit_find(const ml_handlers *handlers, ml_bytes name);
+
+/* Pushes an event's data for this handler: of a map it may be less than there is, but no less than the
+ * handler can see. Raises an error if Lua cannot hold it. */
+void ml_unit_push_data(lua_State *L, const ml_handler *handler, ml_bytes data);
 
 /* Around each call of a handler, for whoever watches. `verb` is "on" or "command". */
 void ml_unit_begin(ml_unit *unit, const char *verb, const ml_handler *handler, uint64_t position);

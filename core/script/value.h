@@ -66,6 +66,10 @@ void ml_value_mark(lua_State *L, ml_value_kind kind);
  * map key. The bytes behind the cursor must stay while finalizers run: keep them on a desk. */
 ML_MUST_USE bool ml_value_read(lua_State *L, ml_unpack *cursor);
 
+/* The same for who sees no fields of a map but those of these names (each with its size, a byte, in
+ * front): others may be left out. False is said of the same values. */
+ML_MUST_USE bool ml_value_read_fields(lua_State *L, ml_unpack *cursor, ml_bytes names);
+
 /* The same for a whole message, which may nest ML_VALUE_ENVELOPE levels deeper. */
 ML_MUST_USE bool ml_value_read_message(lua_State *L, ml_unpack *cursor);
 

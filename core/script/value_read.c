@@ -104,6 +104,64 @@ bool ml_value_read(lua_State *L, ml_unpack *cursor)
     return read_whole(L, cursor, ML_DEPTH_MAX);
 }
 
+/* ---- some fields ------------------------------------------------------------------------ */
+
+static bool is_among(ml_bytes names, ml_bytes name)
+{
+    const uint8_t *at = names.data, *end = at + names.size;
+    for (; at < end; at += 1 + *at)
+        if (*at == name.size && memcmp(at + 1, name.data, name.size) == 0) return true;
+    return false;
+}
+
+/* May the value behind it be passed over? Not what may hold something that Lua cannot. */
+static bool is_scalar(ml_kind kind)
+{
+    return kind != ML_KIND_NONE && kind != ML_KIND_UINT && kind != ML_KIND_ARRAY &&
+           kind != ML_KIND_MAP;
+}
+
+/* Reads a field, or passes over it. */
+static bool read_field(lua_State *L, ml_unpack *at, ml_bytes names)
+{
+    bool is_text;
+    ml_unpack next = *at;
+    ml_token key = ml_unpack_next(&next);
+    if (key.kind != ML_KIND_STR) {
+        if (!read_key(L, at, ML_DEPTH_MAX - 1, &is_text)) return false;
+    } else if (is_among(names, key.bytes)) {
+        push_text(L, key.bytes);
+        *at = next;
+    } else {
+        *at = next;
+        if (is_scalar(ml_unpack_next(&next).kind)) {
+            *at = next;
+            return true;
+        }
+        push_text(L, key.bytes);
+    }
+    if (!read_value(L, at, ML_DEPTH_MAX - 1)) return false;
+    lua_rawset(L, -3);
+    return true;
+}
+
+bool ml_value_read_fields(lua_State *L, ml_unpack *cursor, ml_bytes names)
+{
+    uint32_t count;
+    ml_unpack at = *cursor;
+    if (!ml_unpack_map(&at, &count)) return ml_value_read(L, cursor);
+    luaL_checkstack(L, SLOTS_A_LEVEL * (LEVELS_MAX + 1), "moonlog");
+    int top = lua_gettop(L);
+    lua_createtable(L, 0, (int)(names.size / 8 + 1)); /* about as many as there are names */
+    for (uint32_t i = 0; i < count; i++) {
+        if (read_field(L, &at, names)) continue;
+        lua_settop(L, top);
+        return false;
+    }
+    *cursor = at;
+    return true;
+}
+
 bool ml_value_read_message(lua_State *L, ml_unpack *cursor)
 {
     return read_whole(L, cursor, LEVELS_MAX);

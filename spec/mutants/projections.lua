@@ -88,7 +88,9 @@ bug("projections are not linted", "rules/lint.c",
 -- A row that stays a table is another than one that is decoded and encoded. -------------------------
 
 bug("a row that a function inside has got stays a table", "rules/bytecode.c",
-  "walk_dump(&r, dump, frames) || r.captured", "walk_dump(&r, dump, frames)", "hot")
+  "parameter > 7 || (r.captured >> parameter & 1))", "parameter > 7)", "hot")
+bug("a field with a name that is made is not decoded", "rules/bytecode.c",
+  "if (op != OP_GETFIELD) return false;", "if (op != OP_GETFIELD) return true;", "hot")
 bug("texts stay that would come back as bytes", "projection/projection_hot.c",
   "text.size <= TEXT_MAX && ml_unpack_utf8(text)", "text.size <= TEXT_MAX", "hot")
 bug("a row that is a table is not written", "projection/projection_hot.c",

@@ -49,6 +49,40 @@ describe("projection/hot: a handler", function()
   end)
 end)
 
+describe("projection/hot: of its data a handler picks", function()
+  it("the fields that it gets by name", function()
+    local function picks(f)
+      local names = core.picks(f, 1)
+      if names then table.sort(names) end
+      return names
+    end
+    local up = { x = 1 }
+    for text, f in pairs {
+      ["amount"] = function(r, d) r.n = r.n + d.amount end,
+      ["amount kind"] = function(r, d) if d.kind == "a" then r.n = d.amount or d.kind end end,
+      ["list"] = function(r, d) for _, one in ipairs(d.list) do r.n = r.n + one.price end end,
+      ["a"] = function(r, d) d.b = 5 d[r.n] = 6 r.c = d.a.b.c end,
+      ["f"] = function(_, d) return up.x, d.f(up) end,
+      [""] = function(r) r.n = r.n + 1 end,
+    } do
+      assert.equal(text, table.concat(picks(f), " "), text)
+    end
+    assert.same({}, picks(function(_, d) d.x = 1 end))
+  end)
+
+  it("all where it is not known which", function()
+    for n, f in ipairs {
+      function(r, d) r.n = d[r.key] end, function(r, d) r.n = d[1] end, function(r, d) r.d = d end,
+      function(r, d) for k in pairs(d) do r[k] = 1 end end, function(_, d) return d end,
+      function(_, d) return function() return d.x end end, function(_, d) return d:x() end,
+      function(...) return select(2, ...) end, function(_, d) d = d.x return d.y end,
+      function(r, d) r.n = next(d) end, function(r, d) r.n = #d end,
+    } do
+      assert.is_false(core.picks(f, 1), n)
+    end
+  end)
+end)
+
 -- Handlers that lend their rows, with all that may happen to a row; `spare` is one more that does
 -- not, for a type that never comes, so that no row stays a table.
 local handlers = {

@@ -7,7 +7,8 @@
  *     clock() -> c; c:see(time, recorded)  c:at(recorded) -> time
  *     keys() -> k; k:add(text)  k:has(text)  k:find(text)  k:get(n)  k:cut(count)  k:count()
  *     path(key, event) -> bytes of a key; nil, why     show(bytes) -> text
- *     same(files, name, handler) -> digest, or nil     lends(function) -> bool
+ *     same(files, name, handler) -> digest, or nil     lends(function [, parameter]) -> bool
+ *     picks(function, parameter) -> {name, …}, or false
  *     new(files, name, dir) -> p, or nil and a sentence
  *         p:apply(event [, keys]) -> "applied" | "held" | "fault", fault
  *         p:again(event, times, keys) -> seconds; of streams account-0 …
@@ -607,15 +608,36 @@ static int add_to_dump(lua_State *L, const void *bytes, size_t size, void *dump)
     return 0;
 }
 
-static int projection_lends(lua_State *L)
+static bool look(lua_State *L, ml_buf *got)
 {
     ml_buf dump = {0}, frames = {0};
     luaL_checktype(L, 1, LUA_TFUNCTION);
+    unsigned parameter = (unsigned)luaL_optinteger(L, 2, 0);
     lua_settop(L, 1);
     if (lua_dump(L, add_to_dump, &dump, 1) != 0) luaL_error(L, "it cannot be dumped");
-    lua_pushboolean(L, ml_bytecode_lends(ml_buf_view(&dump), &frames));
+    bool lends = ml_bytecode_lends(ml_buf_view(&dump), parameter, got, &frames);
     ml_buf_free(&dump);
     ml_buf_free(&frames);
+    return lends;
+}
+
+static int projection_lends(lua_State *L)
+{
+    lua_pushboolean(L, look(L, NULL));
+    return 1;
+}
+
+static int projection_picks(lua_State *L)
+{
+    ml_buf got = {0};
+    bool picks = look(L, &got);
+    if (picks) lua_newtable(L);
+    else lua_pushboolean(L, false);
+    for (size_t at = 0; picks && at < got.size; at += 1u + got.data[at]) {
+        lua_pushlstring(L, (const char *)got.data + at + 1, got.data[at]);
+        lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+    }
+    ml_buf_free(&got);
     return 1;
 }
 
@@ -646,6 +668,7 @@ int luaopen_coretest_projection(lua_State *L)
                                          {"new", projection_new},
                                          {"same", projection_same},
                                          {"lends", projection_lends},
+                                         {"picks", projection_picks},
                                          {NULL, NULL}};
     ml_coretest_class(L, CLOCK, clocks, clock_free);
     ml_coretest_class(L, KEYS, sets, keys_free);

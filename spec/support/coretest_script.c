@@ -83,6 +83,22 @@ static void read_value(lua_State *L, const ml_buf *from)
     if (!ml_value_read(L, &cursor)) luaL_error(L, "no value");
 }
 
+/* read(bytes [, names]) -> true, value, bytes read; or false. `names`: each with its size in front. */
+static int script_read(lua_State *L)
+{
+    ml_bytes bytes, names;
+    bytes.data = luaL_checklstring(L, 1, &bytes.size);
+    names.data = luaL_optlstring(L, 2, NULL, &names.size);
+    lua_settop(L, 2);
+    ml_unpack cursor = ml_unpack_from(bytes);
+    bool done = names.data != NULL ? ml_value_read_fields(L, &cursor, names)
+                                   : ml_value_read(L, &cursor);
+    lua_pushboolean(L, done);
+    lua_insert(L, 3);
+    lua_pushinteger(L, cursor.at - (const uint8_t *)bytes.data);
+    return lua_gettop(L) - 2;
+}
+
 /* ---- life ------------------------------------------------------------------------------- */
 
 static box *check_box(lua_State *L) { return luaL_checkudata(L, 1, BOX); }
@@ -427,6 +443,7 @@ int luaopen_coretest_script(lua_State *L)
                                          {"apart", script_apart},
                                          {"word", script_word},
                                          {"canaries", script_canaries},
+                                         {"read", script_read},
                                          {NULL, NULL}};
     ml_value_open(L);
     ml_coretest_class(L, BOX, methods, box_free);
