@@ -126,6 +126,11 @@ void ml_guard_start(uint32_t ms)
     if (!own.ticking) set_timer(TICK_US);
 }
 
+uint32_t ml_guard_limit_ms(void)
+{
+    return (uint32_t)(atomic_load_explicit(&own.limit_us, memory_order_relaxed) / 1000);
+}
+
 void ml_guard_stop(void)
 {
     if (own.thread == gettid() && own.ticking) set_timer(0);

@@ -126,7 +126,9 @@ static bool settle(ml_sandbox *sandbox, int status)
         *fault = sandbox->place;
         fault->kind = sandbox->ending;
         if (fault->kind == ML_FAULT_MEMORY) settle_memory(sandbox, fault);
-        else snprintf(fault->message, sizeof fault->message, "%s", ML_SANDBOX_OVERSTAY);
+        else
+            snprintf(fault->message, sizeof fault->message, ML_SANDBOX_OVERSTAY
+                     ": %u ms of processor time", ml_guard_limit_ms());
     } else if (fault->kind == ML_FAULT_NONE) {
         ml_fault_set(fault, ML_FAULT_RAISED, "", 0, "an error while an error was handled");
     }

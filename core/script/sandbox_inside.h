@@ -52,6 +52,8 @@ extern ml_guard ml_guard_now;
 
 /* Takes the hook off again. */
 void ml_guard_disarm(lua_State *L);
+/* Of each call. */
+uint32_t ml_guard_limit_ms(void);
 
 /* Raises in the state: it has overstayed. */
 _Noreturn void ml_guard_raise(lua_State *L);

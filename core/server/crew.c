@@ -52,14 +52,13 @@ static uint64_t cpu_of(const ml_process *process)
 
 void ml_crew_begin(ml_process *process)
 {
-    process->progress = process->seen_cpu = clock_now();
-    process->seen = process->progress_cpu = 0;
+    process->progress = process->worked = clock_now();
+    process->seen = process->worked_cpu = 0;
 }
 
 void ml_crew_progress(ml_process *process)
 {
-    process->progress = clock_now();
-    process->progress_cpu = 0;
+    process->progress = process->worked = clock_now();
 }
 
 /* ---- what the page says ----------------------------------------------------------- */
@@ -139,13 +138,11 @@ static doubt look(ml_process *process, uint64_t now)
     process->seen = 0;
     uint64_t cpu = cpu_of(process);
     if (now > process->progress + (uint64_t)ENDLESS_MS * 1000) return ENDLESS;
-    uint64_t idle = cpu == process->progress_cpu ? now - process->seen_cpu : 0;
+    if (cpu != process->worked_cpu) process->worked = now;
+    process->worked_cpu = cpu;
+    uint64_t idle = now - process->worked;
     if (idle > STUCK_MS * 1000) return STUCK;
-    if (idle > STOPPED_MS * 1000 && is_stopped(process)) return STOPPED;
-    if (cpu != process->progress_cpu)
-        process->seen_cpu = now; /* here: when it last used the processor */
-    process->progress_cpu = cpu;
-    return FINE;
+    return idle > STOPPED_MS * 1000 && is_stopped(process) ? STOPPED : FINE;
 }
 
 void ml_crew_kill(ml_process *process)
@@ -199,7 +196,7 @@ static void act(ml_process *process, doubt what)
 static bool look_at(ml_process *process, uint64_t now)
 {
     if (!is_busy(process)) {
-        process->progress = process->seen_cpu = now; /* what it does next begins now */
+        process->progress = process->worked = now; /* what it does next begins now */
         return false;
     }
     doubt what = look(process, now);
@@ -223,7 +220,7 @@ void ml_crew_watch(ml_server *server)
     if (uv_is_active((uv_handle_t *)&server->watching)) return;
     uint64_t now = clock_now();
     for (ml_process *process = server->processes; process != NULL; process = process->next)
-        process->progress = process->seen_cpu = now;
+        process->progress = process->worked = now;
     server->watching.data = server;
     uv_timer_start(&server->watching, look_at_all, LOOK_MS, LOOK_MS);
 }

@@ -120,7 +120,8 @@ struct ml_process {
     uint64_t seen;     /* `began` of the page, when it was last looked at, */
     uint64_t seen_cpu; /* and the time of the processor that it had used */
     uint64_t progress; /* when something last went on; µs */
-    uint64_t progress_cpu;
+    uint64_t worked;     /* without a script: when it was last seen to have used the processor … */
+    uint64_t worked_cpu; /* … for so long in all */
 };
 
 /* ---- one -------------------------------------------------------------------------- */
