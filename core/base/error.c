@@ -46,8 +46,10 @@ static ml_code code_of_errno(int number)
     }
 }
 
-static const char *advice(ml_code code)
+static const char *advice(ml_code code, int number)
 {
+    if (number == ENOTDIR) return "; a file is where a directory belongs, move it away";
+    if (number == EISDIR) return "; a directory is where a file belongs, move it away";
     if (code == ML_NO_SPACE) return "; free some space, then try again";
     if (code == ML_FORBIDDEN) return "; check the owner and mode of the directory and its files";
     if (code == ML_READ_ONLY) return "; the file system is mounted read-only";
@@ -60,7 +62,7 @@ ml_code ml_error_disk(ml_error *why, int negative_errno, const char *call, const
     ML_ASSERT(negative_errno < 0);
     ml_code code = code_of_errno(-negative_errno);
     return ml_error_set(why, code, "%s %s: %s%s", call, path, strerror(-negative_errno),
-                        advice(code));
+                        advice(code, -negative_errno));
 }
 
 ml_code ml_error_memory(ml_error *why, const char *what)

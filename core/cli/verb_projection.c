@@ -1,13 +1,15 @@
 /* verb_projection.c -- projection ls, get, scan, pause, resume, rebuild, rollback, skip, retry.
  *
- * A key is what one types: text. Where no row has it and it can be read as a number, true or
- * false, the row of that is looked for; so nobody has to know which kind of keys there are.
+ * A key is what one types: text. What can also be read as a number, true or false is looked for as
+ * that, too; so nobody has to know which kind of keys there are.
  */
+#include <float.h>
 #include <stdio.h>
 
 #include "../base/json.h"
 #include "../base/text.h"
 #include "blame.h"
+#include "projection_text.h"
 #include "reach.h"
 #include "show.h"
 
@@ -17,6 +19,7 @@ typedef struct asking {
     const ml_cli *cli;
     const char *method;
     const char *name, *word; /* of the projection; KEY or PREFIX; NULL: none */
+    const char *done;        /* what is said after an order */
     ml_client client;
     int status;
 } asking;
@@ -56,8 +59,7 @@ static bool pack_option(asking *a, ml_buf *out, uint32_t *pairs, const char *opt
 {
     uint64_t value;
     if (!ml_options_has(a->cli, option)) return true;
-    if (!ml_options_natural(a->cli, option, 0, INT32_MAX * (factor == 1 ? UINT32_MAX : 1ULL),
-                            &value)) {
+    if (!ml_options_natural(a->cli, option, 0, factor == 1 ? INT64_MAX : INT32_MAX, &value)) {
         a->status = ML_EXIT_USAGE;
         return false;
     }
@@ -74,13 +76,6 @@ static bool pack_when(asking *a, ml_buf *out, uint32_t *pairs)
     return pack_option(a, out, pairs, "after", "after", 1) &&
            pack_option(a, out, pairs, "at", "at", 1) &&
            pack_option(a, out, pairs, "timeout", "timeout_ms", 1000);
-}
-
-/* JSON if it can be read as such, else text. */
-static void pack_value(ml_buf *out, const char *word)
-{
-    ml_error unused;
-    if (ml_json_read(ml_cli_text(word), out, &unused)) ml_pack_text(out, word);
 }
 
 /* ---- rows ------------------------------------------------------------------------- */
@@ -133,14 +128,15 @@ static bool ask_row(asking *a, ml_bytes key, ml_bytes *result)
     return call(a, result);
 }
 
-/* The word as a number or boolean onto `key`, if it can be read as one. */
-static bool read_scalar(const char *word, ml_buf *key)
+/* The word as a number or boolean onto `value`, if it can be read as one; else NONE. */
+static ml_kind read_scalar(const char *word, ml_buf *value)
 {
     ml_error unused;
-    ml_buf_clear(key);
-    if (ml_json_read(ml_cli_text(word), key, &unused)) return false;
-    ml_kind kind = kind_of(ml_buf_view(key));
-    return kind == ML_KIND_INT || kind == ML_KIND_BOOL;
+    ml_buf_clear(value);
+    if (ml_json_read(ml_cli_text(word), value, &unused)) return ML_KIND_NONE;
+    ml_kind kind = kind_of(ml_buf_view(value));
+    bool scalar = kind == ML_KIND_INT || kind == ML_KIND_BOOL || kind == ML_KIND_FLOAT;
+    return scalar ? kind : ML_KIND_NONE;
 }
 
 static void show_row(asking *a, ml_bytes result)
@@ -161,7 +157,9 @@ static bool find_row(asking *a, ml_buf *key, ml_bytes *result)
         ml_pack_text(key, a->word);
     if (a->status != ML_EXIT_OK || !ask_row(a, ml_buf_view(key), result)) return false;
     if (is_there(ml_unpack_find(*result, "row"))) return true;
-    if (a->word == NULL || exact || !read_scalar(a->word, key)) return true;
+    if (a->word == NULL || exact) return true;
+    ml_kind kind = read_scalar(a->word, key);
+    if (kind != ML_KIND_INT && kind != ML_KIND_BOOL) return true;
     return ask_row(a, ml_buf_view(key), result);
 }
 
@@ -173,11 +171,12 @@ static void get(asking *a)
         if (is_there(ml_unpack_find(result, "row")))
             show_row(a, result);
         else
-            a->status =
-                ml_cli_failf(a->cli, ML_NOT_FOUND, "%s has no row%s%.512s%s by position %llu",
-                             a->name, a->word != NULL ? " '" : "", a->word != NULL ? a->word : "",
-                             a->word != NULL ? "'" : "",
-                             (unsigned long long)ml_client_natural(result, "position"));
+            a->status = ml_cli_failf(
+                a->cli, ML_NOT_FOUND, "%s has no row%s%.512s%s%s by position %llu", a->name,
+                a->word != NULL ? " '" : "", a->word != NULL ? a->word : "",
+                a->word != NULL ? "'" : "",
+                ml_options_has(a->cli, "window") ? " in the window of that time" : "",
+                (unsigned long long)ml_client_natural(result, "position"));
     }
     ml_buf_free(&key);
 }
@@ -205,16 +204,57 @@ static bool show_rows(ml_show *show, ml_bytes result, uint64_t *left)
     return going && *left > 0;
 }
 
-/* `from` is empty, or what the last page said is next. */
-static bool ask_rows(asking *a, ml_bytes from, uint64_t left, ml_bytes *result)
+/* The value that a word stands for: as JSON has it, if that is a scalar and wanted; else text, of
+ * which quotes may be round it. */
+static void pack_word(ml_buf *out, const char *word, bool scalar)
+{
+    ml_error unused;
+    ml_buf read = {0};
+    bool json = ml_json_read(ml_cli_text(word), &read, &unused) == ML_OK;
+    if (json && (scalar || kind_of(ml_buf_view(&read)) == ML_KIND_STR))
+        ml_buf_add(out, read.data, read.size);
+    else
+        ml_pack_text(out, word);
+    out->failed |= read.failed;
+    ml_buf_free(&read);
+}
+
+/* Where an end is not given the range ends with its kind: a number is not followed by all texts. */
+static void pack_open_end(asking *a, ml_buf *out, bool low)
+{
+    if (ml_options_has(a->cli, "index")) ml_pack_double(out, low ? -DBL_MAX : DBL_MAX);
+    else ml_pack_int(out, low ? INT64_MIN : INT64_MAX);
+}
+
+/* `next` is empty, or what the last page said is next: that is where this one begins. */
+static void pack_range(asking *a, ml_buf *out, uint32_t *pairs, ml_bytes next, bool scalar)
+{
+    static const char *const names[] = {"from", "to"};
+    const char *words[] = {ml_options_get(a->cli, names[0]), ml_options_get(a->cli, names[1])};
+    bool backward = ml_options_has(a->cli, "backward");
+    if (a->word != NULL && scalar) words[0] = words[1] = a->word;
+    bool given = words[0] != NULL || words[1] != NULL;
+    for (int n = 0; n < 2; n++) {
+        bool low = (n == 0) != backward, continued = n == 0 && next.size > 0;
+        if (!continued && words[n] == NULL && (!given || (!scalar && !low))) continue;
+        ml_pack_text(out, names[n]);
+        if (continued) ml_buf_add(out, next.data, next.size);
+        else if (words[n] != NULL) pack_word(out, words[n], scalar);
+        else if (scalar) pack_open_end(a, out, low);
+        else ml_pack_text(out, "");
+        ++*pairs;
+    }
+}
+
+/* `next` is empty, or what the last page said is next. */
+static bool ask_rows(asking *a, ml_bytes next, bool scalar, uint64_t left, ml_bytes *result)
 {
     ml_buf *out = ml_client_begin(&a->client, a->method);
-    const char *first = ml_options_get(a->cli, "from"), *last = ml_options_get(a->cli, "to"),
-               *index = ml_options_get(a->cli, "index");
+    const char *index = ml_options_get(a->cli, "index");
     uint32_t pairs = 0;
     size_t begin = ml_pack_begin(out);
     if (!pack_when(a, out, &pairs)) return false;
-    if (a->word != NULL) {
+    if (a->word != NULL && !scalar) {
         ml_pack_text(out, "prefix");
         ml_pack_text(out, a->word);
         pairs++;
@@ -224,19 +264,7 @@ static bool ask_rows(asking *a, ml_bytes from, uint64_t left, ml_bytes *result)
         ml_pack_text(out, index);
         pairs++;
     }
-    if (from.size > 0 || first != NULL) {
-        ml_pack_text(out, "from");
-        if (from.size > 0)
-            ml_buf_add(out, from.data, from.size);
-        else
-            pack_value(out, first);
-        pairs++;
-    }
-    if (last != NULL) {
-        ml_pack_text(out, "to");
-        pack_value(out, last);
-        pairs++;
-    }
+    pack_range(a, out, &pairs, next, scalar);
     if (ml_options_has(a->cli, "backward")) {
         ml_pack_text(out, "backward");
         ml_pack_bool(out, true);
@@ -247,19 +275,15 @@ static bool ask_rows(asking *a, ml_bytes from, uint64_t left, ml_bytes *result)
     return call(a, result);
 }
 
-static void scan(asking *a)
+/* Page by page. Gives how many there were. */
+static uint64_t scan_pages(asking *a, ml_show *show, uint64_t most, bool scalar)
 {
-    ml_show show;
     ml_buf from = {0};
     ml_bytes result;
-    uint64_t left = UINT64_MAX;
-    if (!ml_options_natural(a->cli, "limit", 1, INT64_MAX, &left)) {
-        a->status = ML_EXIT_USAGE;
-        return;
-    }
-    ml_show_begin(&show, a->cli, true);
+    uint64_t left = most;
     for (bool going = true; going;) {
-        going = ask_rows(a, ml_buf_view(&from), left, &result) && show_rows(&show, result, &left);
+        going = ask_rows(a, ml_buf_view(&from), scalar, left, &result) &&
+                show_rows(show, result, &left);
         ml_bytes next = going ? ml_unpack_find(result, "next") : (ml_bytes){0};
         going = going && is_there(next);
         ml_buf_clear(&from);
@@ -268,84 +292,42 @@ static void scan(asking *a)
         going = going && !from.failed;
     }
     ml_buf_free(&from);
+    return most - left;
+}
+
+static bool is_scalar(const char *word)
+{
+    ml_buf read = {0};
+    bool scalar = word == NULL || read_scalar(word, &read) != ML_KIND_NONE;
+    ml_buf_free(&read);
+    return scalar;
+}
+
+/* What can be read as a number, true or false may be that, or text: the rows are of one of these. */
+static bool may_be_scalar(const asking *a)
+{
+    const char *first = ml_options_get(a->cli, "from"), *last = ml_options_get(a->cli, "to");
+    bool ranged = first != NULL || last != NULL;
+    if (a->word != NULL)
+        return !ranged && !ml_options_has(a->cli, "index") && is_scalar(a->word);
+    return ranged && is_scalar(first) && is_scalar(last);
+}
+
+static void scan(asking *a)
+{
+    ml_show show;
+    uint64_t most = UINT64_MAX;
+    if (!ml_options_natural(a->cli, "limit", 1, INT64_MAX, &most)) {
+        a->status = ML_EXIT_USAGE;
+        return;
+    }
+    ml_show_begin(&show, a->cli, true);
+    bool found = may_be_scalar(a) && scan_pages(a, &show, most, true) > 0;
+    if (!found && a->status == ML_EXIT_OK) scan_pages(a, &show, most, false);
     a->status = ml_show_end(&show, a->status);
 }
 
 /* ---- how they are ----------------------------------------------------------------- */
-
-static double number_of(ml_bytes map, const char *name)
-{
-    ml_unpack cursor = ml_unpack_from(ml_unpack_find(map, name));
-    ml_token token = ml_unpack_next(&cursor);
-    return token.kind == ML_KIND_FLOAT ? token.number : (double)token.integer;
-}
-
-/* Of a number that is not known nothing is shown. */
-static void add_number(ml_buf *out, ml_bytes map, const char *name, const char *unit)
-{
-    double value = number_of(map, name);
-    if (value > 0) ml_buf_print(out, "%.*f%s", value < 10 ? 1 : 0, value, unit);
-}
-
-/* "balances.lua:12: attempt to … (event 17)" */
-static void add_error(ml_buf *out, ml_bytes one)
-{
-    ml_bytes error = ml_unpack_find(one, "error"), sentence = ml_unpack_find_str(error, "sentence");
-    unsigned long long position = ml_client_natural(error, "position");
-    ml_buf_add(out, sentence.data, sentence.size);
-    if (position > 0) ml_buf_print(out, " (event %llu)", position);
-}
-
-/* A row of the table. How fast it goes is of interest while it is behind. */
-static bool show_short(ml_show *show, ml_bytes one)
-{
-    enum { SECONDS, RATE, ETA, ERROR, TEXTS };
-    ml_buf texts[TEXTS] = {{0}};
-    ml_bytes lag = ml_unpack_find(one, "lag");
-    if (ml_client_natural(lag, "events") > 0) {
-        add_number(&texts[SECONDS], lag, "seconds", " s");
-        add_number(&texts[RATE], one, "rate", "/s");
-        add_number(&texts[ETA], one, "eta", " s");
-    }
-    add_error(&texts[ERROR], one);
-    ml_field fields[] = {
-        ML_TEXT("name", ml_unpack_find_str(one, "name")),
-        ML_TEXT("state", ml_unpack_find_str(one, "state")),
-        ML_NATURAL("position", ml_client_natural(one, "position")),
-        ML_NATURAL("lag", ml_client_natural(lag, "events")),
-        ML_TEXT("behind", ml_buf_view(&texts[SECONDS])),
-        ML_TEXT("rate", ml_buf_view(&texts[RATE])),
-        ML_TEXT("eta", ml_buf_view(&texts[ETA])),
-        ML_NATURAL("rows", ml_client_natural(one, "rows")),
-        ML_TEXT("error", ml_buf_view(&texts[ERROR])),
-    };
-    for (int n = 0; n < TEXTS; n++)
-        show->out.failed |= texts[n].failed;
-    bool going = ml_show_record(show, fields, sizeof fields / sizeof *fields);
-    for (int n = 0; n < TEXTS; n++)
-        ml_buf_free(&texts[n]);
-    return going;
-}
-
-/* All that the daemon says of it, under the names that it uses. */
-static bool show_whole(ml_show *show, ml_bytes one)
-{
-    ml_field fields[ML_SHOW_FIELDS_MAX];
-    char names[ML_SHOW_FIELDS_MAX][32];
-    size_t count = 0;
-    uint32_t pairs;
-    ml_bytes name;
-    ml_unpack cursor = ml_unpack_from(one);
-    if (!ml_unpack_map(&cursor, &pairs)) return true;
-    for (uint32_t n = 0; n < pairs && count < ML_SHOW_FIELDS_MAX; n++) {
-        if (!ml_unpack_str(&cursor, &name)) break;
-        snprintf(names[count], sizeof names[count], "%.*s", (int)name.size,
-                 (const char *)name.data);
-        ml_bytes value = ml_unpack_value(&cursor);
-        if (is_there(value)) fields[count] = ML_VALUE(names[count], value), count++;
-    }
-    return ml_show_record(show, fields, count);
-}
 
 static void list(asking *a)
 {
@@ -360,16 +342,20 @@ static void list(asking *a)
         ml_pack_text(out, a->name);
     }
     if (!call(a, &result)) return;
-    ml_unpack all = ml_client_list(result, "projections", &count);
+    ml_unpack all = ml_client_list(result, "projections", &count), again = all;
+    bool table = a->cli->shape == ML_SHAPE_TABLE;
     ml_show_begin(&show, a->cli, true);
     for (uint32_t n = 0; going && n < count; n++) {
         ml_bytes one = ml_unpack_value(&all);
-        going = a->cli->shape == ML_SHAPE_TABLE ? show_short(&show, one) : show_whole(&show, one);
+        going = table ? ml_projection_text_row(&show, one) : ml_projection_text_whole(&show, one);
     }
     a->status = ml_show_end(&show, a->status);
+    for (uint32_t n = 0; table && going && n < count; n++)
+        ml_projection_text_tell(ml_unpack_value(&again));
 }
 
-/* pause, resume, rebuild, rollback, skip, retry: what it is like then. */
+/* pause, resume, rebuild, rollback, skip, retry. The order is recorded, and is carried out after the
+ * answer, so that a table of how it is now would mislead. */
 static void act(asking *a)
 {
     ml_bytes result;
@@ -388,11 +374,12 @@ static void act(asking *a)
     }
     ml_pack_end_map(out, begin, pairs);
     if (!call(a, &result)) return;
-    ml_show_begin(&show, a->cli, a->cli->shape == ML_SHAPE_TABLE);
-    if (a->cli->shape == ML_SHAPE_TABLE)
-        ML_IGNORE(!show_short(&show, result));
-    else
-        ML_IGNORE(!show_whole(&show, result)); /* end says it */
+    if (a->cli->shape == ML_SHAPE_TABLE) {
+        printf("%s %s; `moonlog projection ls %s` tells how it is\n", a->name, a->done, a->name);
+        return;
+    }
+    ml_show_begin(&show, a->cli, false);
+    ML_IGNORE(!ml_projection_text_whole(&show, result)); /* end says it */
     a->status = ml_show_end(&show, a->status);
 }
 
@@ -402,17 +389,23 @@ static const struct {
     const char *name, *method;
     int least, most;   /* words behind it */
     const char *words; /* what they are */
+    const char *options[8]; /* of those of the verb */
     void (*run)(asking *a);
+    const char *done; /* what is said then, after the name */
 } actions[] = {
-    {"ls", "projection.list", 0, 1, "[NAME]", list},
-    {"get", "projection.get", 1, 2, "NAME KEY (one that has no keys: NAME)", get},
-    {"scan", "projection.scan", 1, 2, "NAME [PREFIX]", scan},
-    {"pause", "projection.pause", 1, 1, "NAME", act},
-    {"resume", "projection.resume", 1, 1, "NAME", act},
-    {"rebuild", "projection.rebuild", 1, 1, "NAME", act},
-    {"rollback", "projection.rollback", 1, 1, "NAME", act},
-    {"skip", "projection.skip", 1, 1, "NAME --position P --reason TEXT", act},
-    {"retry", "projection.retry", 1, 1, "NAME", act},
+    {"ls", "projection.list", 0, 1, "[NAME]", {NULL}, list, NULL},
+    {"get", "projection.get", 1, 2, "NAME KEY (one that has no keys: NAME)",
+     {"after", "at", "timeout", "window", "json-key"}, get, NULL},
+    {"scan", "projection.scan", 1, 2, "NAME [PREFIX]",
+     {"after", "at", "timeout", "index", "from", "to", "limit", "backward"}, scan, NULL},
+    {"pause", "projection.pause", 1, 1, "NAME", {NULL}, act, "is paused"},
+    {"resume", "projection.resume", 1, 1, "NAME", {NULL}, act, "goes on"},
+    {"rebuild", "projection.rebuild", 1, 1, "NAME", {NULL}, act,
+     "is built again, beside the rows that are read"},
+    {"rollback", "projection.rollback", 1, 1, "NAME", {NULL}, act, "is rolled back"},
+    {"skip", "projection.skip", 1, 1, "NAME --position P --reason TEXT", {"position", "reason"},
+     act, "goes on without that event"},
+    {"retry", "projection.retry", 1, 1, "NAME", {NULL}, act, "tries again"},
 };
 enum { ACTIONS = sizeof actions / sizeof *actions };
 
@@ -428,6 +421,20 @@ static int refuse_action(const ml_cli *cli, const char *word)
         cli, "projection knows no '%.512s'; `moonlog help projection` lists what it knows", word);
 }
 
+/* An option of the verb that this action does not have, or NULL. */
+static const char *find_foreign(const ml_cli *cli, size_t action)
+{
+    for (size_t other = 0; other < ACTIONS; other++)
+        for (int n = 0; n < 8 && actions[other].options[n] != NULL; n++) {
+            bool own = false;
+            for (int m = 0; m < 8 && actions[action].options[m] != NULL; m++)
+                own |= strcmp(actions[action].options[m], actions[other].options[n]) == 0;
+            if (!own && ml_options_has(cli, actions[other].options[n]))
+                return actions[other].options[n];
+        }
+    return NULL;
+}
+
 int ml_verb_projection(const ml_cli *cli, int argc, char **argv)
 {
     size_t n = 0;
@@ -440,8 +447,12 @@ int ml_verb_projection(const ml_cli *cli, int argc, char **argv)
     if (words < actions[n].least || words > actions[n].most || (is_skip && !told))
         return ml_cli_usage(cli, "write: moonlog projection %s %s", actions[n].name,
                             actions[n].words);
+    const char *foreign = find_foreign(cli, n);
+    if (foreign != NULL)
+        return ml_cli_usage(cli, "projection %s has no --%s", actions[n].name, foreign);
     asking a = {.cli = cli,
                 .method = actions[n].method,
+                .done = actions[n].done,
                 .name = words > 0 ? argv[2] : NULL,
                 .word = words > 1 ? argv[3] : NULL,
                 .status = ML_EXIT_OK};

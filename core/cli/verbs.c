@@ -334,11 +334,14 @@ const ml_verb ml_verbs[] = {
          "there is none, 6 if the view is not that far in time. A key is text; where no row has\n"
          "it and it can be read as a number or true or false, the row of that is meant. A\n"
          "projection without keys has one row: get NAME. scan prints the rows whose keys\n"
-         "begin with PREFIX, or all, in the order of keys or of --index. A value of --from and --to is\n"
-         "JSON if it can be read as such, else text.\n"
-         "ls tells how far each one is. One that is stopped has an error: correct its rules and\n"
-         "load them, and it goes on by itself; or retry, or skip the event. rebuild begins again\n"
-         "beside the view that is read; rollback goes back to the version before.",
+         "begin with PREFIX, or all, in the order of keys or of --index. What can be read as a\n"
+         "number in PREFIX, --from or --to is looked for as a number, and if there is none, as text.\n"
+         "ls tells how far each one is: lag counts the events of the log that it has not seen,\n"
+         "behind says since when the first of them is there, eta when it will have seen all. One that\n"
+         "is stopped has an error: correct its rules and load them, and it goes on by itself; or\n"
+         "retry, or skip the event. rebuild begins again beside the view that is read; rollback goes\n"
+         "back to the version before, and once more to this one; a version that is still being\n"
+         "built it gives up.",
      .example = "moonlog projection scan balances --index balance --backward --limit 3"},
     {.name = "whatif", .words = "DIR", .least = 1, .most = 1, .run = ml_verb_whatif,
      .options = whatif_options, .hint = "say which directory of rule files",

@@ -111,8 +111,10 @@ const ml_method ml_dispatch_methods[] = {
      NAMES("name", "prefix", "index", "from", "to", "limit", "backward", "after", "timeout_ms", "at"), ml_methods_projection_scan},
     {"projection.list", "name?",
      "projections: [{name, hash, state, position, lag: {events, seconds}, rate, eta, events, rows, bytes, digest, late, held, "
-     "error, generations: [{hash, folder, role, state, position, pid, incremental, error}]}], position", "0.1",
-     "How projections are doing. state: building, live, paused, stopped (at `error`) or failed (its view cannot be opened, "
+     "held_keys: [{key, position, sentence}], error, generations: [{hash, folder, role, state, position, pid, incremental, error}]}], position", "0.1",
+     "How projections are doing. lag: events of the log that it has not seen, and since when the first of them is there; "
+     "rate: events/s of late; eta: seconds until it has seen all; late: events for windows that were closed; held: keys that go on "
+     "no more, and some of them. state: building, live, paused, stopped (at `error`) or failed (its view cannot be opened, "
      "and is tried again). A generation's role: live (is asked), next (builds beside it), before (follows, for a rollback).",
      "{}", NAMES("name"), ml_methods_projection_list},
     {"projection.pause", "name, actor?", "as an entry of projection.list", "0.1",

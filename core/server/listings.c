@@ -110,12 +110,12 @@ static void pack_generations(const ml_projected *p, ml_buf *out)
 void ml_listings_pack(const ml_projected *p, ml_buf *out)
 {
     static const ml_generation nothing;
-    static const char *const told[] = {"rate", "events", "rows", "bytes", "digest", "late", "held"};
+    static const char *const told[] = {"rate", "events", "rows", "bytes", "digest", "late", "held", "held_keys"};
     const ml_generation *shown = p->live != NULL ? p->live : p->building;
     const ml_generation *g = shown != NULL ? shown : &nothing;
     uint64_t durable = ml_projections_durable(p->server),
              left = durable > g->position ? durable - g->position : 0;
-    ml_pack_map(out, 15);
+    ml_pack_map(out, 16);
     ml_packs_pack(out, "name", (ml_bytes){p->name, strlen(p->name)});
     ml_packs_pack(out, "hash", (ml_bytes){g->hash, strlen(g->hash)});
     ml_pack_text(out, "state");

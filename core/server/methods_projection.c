@@ -272,7 +272,13 @@ ml_ended ml_methods_projection_skip(ml_call *call, const ml_params *params)
     case PERHAPS_HELD: return release(call, p, g, &entry);
     case NOWHERE: break;
     }
-    if (given > 0)
+    entry.position = 0;
+    bool elsewhere = given > 0 && find_event(p, &entry.position, &g) == STOPPED;
+    if (elsewhere)
+        ml_error_set(&call->why, ML_NOT_FOUND,
+                     "%s has not stopped at position %" PRId64 ", but at %" PRIu64, p->name, given,
+                     entry.position);
+    else if (given > 0)
         ml_error_set(&call->why, ML_NOT_FOUND, "%s has not stopped at position %" PRId64, p->name,
                      given);
     else

@@ -175,8 +175,27 @@ describe("cli: projection", function()
     assert.same({ "numbers" }, { (ask("ls", "numbers")[1]).name })
     refused(3, "NOT_FOUND", "ls", "number")
     local out = on { "projection", "ls", "-o", "table" }
-    assert.match("^name +state +position +lag +behind +rate +eta +rows +error", out)
-    assert.match("\nbalances +live +" .. last .. " +0 ", out)
+    assert.match("^name +hash +state +position +lag +behind +rate +eta +rows\n", out)
+    assert.match("\nbalances +%x+ +live +" .. last .. " +0 ", out)
+  end)
+
+  it("looks for what can be read as a number as that, and as text", function()
+    assert.same({ 20 }, keys_of(ask("scan", "numbers", "20")))
+    assert.same({ 40, 50 }, keys_of(ask("scan", "numbers", "--from", "40")))
+    assert.same({ 20, 10 }, keys_of(ask("scan", "numbers", "--from", "20", "--backward")))
+    assert.same({ "0700" }, keys_of(ask("scan", "many", "0700")))
+    assert.same({ "0001", "0002" }, keys_of(ask("scan", "many", "--to", "0002")))
+    assert.same({ "7" }, keys_of(ask("scan", "balances", "7")))
+    assert.same({ "7" }, keys_of(ask("scan", "balances", "--to", "7")))
+    assert.same({ "7", "ada" }, keys_of(ask("scan", "balances", "--from", "7", "--limit", "2")))
+    assert.same({ "7" }, keys_of(ask("scan", "balances", "--from", "7", "--backward")))
+    assert.same({ "ben" }, keys_of(ask("scan", "balances", "--index", "balance", "--to", "20")))
+  end)
+
+  it("knows which options an action has", function()
+    refused(2, "projection scan has no --window", "scan", "balances", "--window", "5")
+    refused(2, "projection get has no --index", "get", "balances", "ada", "--index", "n")
+    refused(2, "projection ls has no --limit", "ls", "--limit", "5")
   end)
 
   it("is paused and goes on", function()
@@ -196,8 +215,9 @@ describe("cli: projection", function()
       .. ": balances.lua:6: ", "get", "balances", "ben", "--after", tostring(last))
     assert.equal(20, ask("get", "balances", "ben")[1].row.balance)
     local out = on { "projection", "ls", "-o", "table" }
-    assert.match("\nbalances +stopped +" .. bad - 1 .. " .*balances.lua:6: [^\n]+ %(event "
-      .. bad .. "%)", out)
+    assert.match("\nbalances +%x+ +stopped +" .. bad - 1 .. " ", out)
+    assert.match("\nbalances is stopped at event " .. bad .. ": balances.lua:6: [^\n]+\n.*"
+      .. "moonlog projection skip balances %-%-position " .. bad .. " ", out)
     ask("skip", "balances", "--position", tostring(bad), "--reason", "typed by hand")
     assert.equal(25, after("get", "balances", "ben")[1].row.balance)
     local said = on { "read", "$projections" }

@@ -264,7 +264,7 @@ describe("server/projections", function()
     local at = await(function(counts) return counts.state == "stopped" end, "counts").error.position
     local function skip(more) return one:refused("projection.skip", more) end
     assert.matches("^BAD_REQUEST: why may it be skipped", skip { name = "counts" })
-    assert.matches("^NOT_FOUND: counts has not stopped at position 1$",
+    assert.matches("^NOT_FOUND: counts has not stopped at position 1, but at " .. at .. "$",
       skip { name = "counts", position = 1, reason = "x" })
     assert.matches("^NOT_FOUND: balances has not stopped",
       skip { name = "balances", reason = "x" })
