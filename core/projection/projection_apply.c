@@ -188,18 +188,12 @@ static void read_keys(applying *a, lua_State *L)
     }
 }
 
-static void push_data(lua_State *L, ml_bytes data)
-{
-    ml_unpack cursor = ml_unpack_from(data);
-    if (!ml_value_read(L, &cursor)) luaL_error(L, "the event's data is nothing that Lua can hold");
-}
-
 static void call_key(applying *a, lua_State *L, const part *given)
 {
     ml_projection *p = a->projection;
     int args = p->key->params < 2 ? p->key->params : 2, top = lua_gettop(L);
     lua_rawgeti(L, LUA_REGISTRYINDEX, p->key->function);
-    if (args > 0) push_data(L, given->data);
+    if (args > 0) ml_unit_push_data(L, NULL, given->data);
     if (args > 1) ml_envelope_push(L, a->event);
     a->handler = p->key;
     lua_call(L, args, 1);
@@ -281,6 +275,9 @@ static void run(applying *a)
     if (done) return;
     a->code = ML_SCRIPT_ERROR;
     ml_envelope_clear(L);
+    /* Tables that stay take memory, and of the collector's time: without them it may do. */
+    bool limit = a->fault->kind == ML_FAULT_MEMORY || a->fault->kind == ML_FAULT_OVERSTAY;
+    if (limit && ml_projection_has_hot(a->projection)) a->unsure = true;
     if (a->handler != NULL) ml_aggregate_place(a->fault, a->handler);
     if (a->fault->kind == ML_FAULT_MEMORY) lua_gc(L, LUA_GCCOLLECT);
 }
@@ -340,14 +337,14 @@ ml_code ml_projection_apply_rows(ml_projection *p, const ml_rows *rows, const ml
     *applied = ML_APPLIED;
     if (a.first != NULL) {
         run(&a);
+        while (a.code == ML_SCRIPT_ERROR && !a.unsure && a.has_key && p->holds &&
+               ml_projection_hold(p, &a.key, event->position, fault))
+            run(&a);
         if (a.code == ML_SCRIPT_ERROR && a.unsure) {
             *applied = ML_APPLIED_AGAIN;
             ml_projection_doubt(p);
             return ML_OK;
         }
-        while (a.code == ML_SCRIPT_ERROR && a.has_key && p->holds &&
-               ml_projection_hold(p, &a.key, event->position, fault))
-            run(&a);
         ml_code code = a.code ? a.code : settle(&a);
         if (!code) code = ml_projection_hot_end(&a);
         if (code) ml_projection_hold_first(p, held);

@@ -22,14 +22,13 @@
 #include "projection_inside.h"
 
 enum {
-    ROWS_MAX = 4096,     /* that were decoded: some MiB of tables, in a sandbox that may have 64 */
-    ROW_BYTES_MAX = 512, /* encoded */
-    FIELDS_MAX = 32,
-    TEXT_MAX = 128,      /* bytes: it is looked through after each event */
-    REST = 200000,       /* events, where rows do not come again … */
-    WORTH = 2,           /* … so often, each */
-    SPREAD = 1000,       /* events after a fault, and twice as many after each one more … */
-    SPREAD_MAX = 1 << 30 /* … up to these */
+    ROWS_MAX = 4096,   /* that were decoded: some MiB of tables, in a sandbox that may have 64 */
+    FIELDS_MAX = 32,   /* of a row: it is looked through after each event */
+    TEXT_MAX = 512,    /* bytes of its names and texts together */
+    REST = 200000,     /* events, where rows do not come again … */
+    WORTH = 2,         /* … so often, each */
+    SPREAD = 1000,     /* events after a fault, and twice as many after each one more … */
+    SPREAD_MAX = REST  /* … up to these */
 };
 
 enum {
@@ -78,7 +77,8 @@ bool ml_projection_is_hot(ml_projection *p, const ml_rows *rows)
 
 /* ---- one row ---------------------------------------------------------------------------- */
 
-static bool is_plain(lua_State *L, int value)
+/* Bytes of a text are taken off `*left`. */
+static bool is_plain(lua_State *L, int value, size_t *left)
 {
     ml_bytes text;
     switch (lua_type(L, value)) {
@@ -86,7 +86,9 @@ static bool is_plain(lua_State *L, int value)
     case LUA_TNUMBER: return true;
     case LUA_TSTRING:
         text.data = lua_tolstring(L, value, &text.size);
-        return text.size <= TEXT_MAX && ml_unpack_utf8(text);
+        if (text.size > *left || !ml_unpack_utf8(text)) return false;
+        *left -= text.size;
+        return true;
     default: return false;
     }
 }
@@ -95,11 +97,12 @@ static bool is_plain(lua_State *L, int value)
 static bool is_plain_row(lua_State *L, int row)
 {
     int top = lua_gettop(L), fields = 0;
+    size_t left = TEXT_MAX;
     bool plain = !lua_getmetatable(L, row);
     lua_settop(L, top);
     for (lua_pushnil(L); plain && lua_next(L, row); lua_settop(L, top + 1))
         plain = ++fields <= FIELDS_MAX && lua_type(L, top + 1) == LUA_TSTRING &&
-                is_plain(L, top + 2);
+                is_plain(L, top + 1, &left) && is_plain(L, top + 2, &left);
     lua_settop(L, top);
     return plain;
 }
@@ -160,7 +163,7 @@ bool ml_projection_hot_add(applying *a, lua_State *L, int row, const ml_key *key
     ml_projection *p = a->projection;
     ml_bytes name = {key->bytes, key->size};
     p->hot.full = ++p->hot.misses > ROWS_MAX;
-    if (p->hot.full || encoded.size > ROW_BYTES_MAX || !a->rows->stays(a->rows->context, name) ||
+    if (p->hot.full || !a->rows->stays(a->rows->context, name) ||
         !is_plain_row(L, row) || (*number == p->hot.flags.size && !add_slot(p, name)))
         return false;
     lua_rawgetp(L, LUA_REGISTRYINDEX, p->unit);
@@ -196,66 +199,72 @@ bool ml_projection_hot_put(applying *a, lua_State *L, int row, size_t number, bo
 
 typedef struct flushing {
     ml_projection *projection;
-    const ml_rows *rows;
-    const ml_keys *cool; /* only these, which then go; NULL: all */
+    size_t number;
+    bool drop;
     ml_code code;
     ml_error *why;
 } flushing;
 
-static void flush_row(flushing *f, lua_State *L, size_t n)
+/* Onto the desk; what is dropped is no table any more. */
+static int encode_body(lua_State *L)
 {
-    ml_bytes was;
-    ml_projection *p = f->projection;
-    ml_desk *desk = &p->unit->desk;
-    ml_bytes key = ml_keys_get(p->hot.keys, n);
-    lua_rawgeti(L, 2, (lua_Integer)n + 1);
-    ml_buf_clear(&desk->bytes);
-    f->code = ml_value_write(L, 3, desk, ML_VIEW_ROW_BYTES, "row", f->why);
-    ML_ASSERT(!f->code || f->code == ML_NO_MEMORY); /* it is plain, and small */
-    lua_settop(L, 2);
-    if (!f->code) f->code = f->rows->get(f->rows->context, key, &was, f->why);
-    if (!f->code && !ml_bytes_equal(was, ml_buf_view(&desk->bytes)))
-        f->code = f->rows->put(f->rows->context, key, ml_buf_view(&desk->bytes), 0, f->why);
-    if (!f->code) *flags_of(p, n) = KEPT | THERE;
-}
-
-static int flush_body(lua_State *L)
-{
-    size_t n;
     flushing *f = lua_touserdata(L, 1);
-    const ml_projection *p = f->projection;
+    ml_projection *p = f->projection;
     lua_rawgetp(L, LUA_REGISTRYINDEX, p->unit); /* at 2 */
-    for (n = 0; f->cool == NULL && n < p->hot.flags.size && !f->code; n++)
-        if (*flags_of(p, n) & CHANGED) flush_row(f, L, n);
-    for (size_t k = 0; f->cool != NULL && k < ml_keys_count(f->cool) && !f->code; k++) {
-        if (!find(p, ml_keys_get(f->cool, k), &n)) continue;
-        if (*flags_of(p, n) & CHANGED) flush_row(f, L, n);
-        drop(p, L, 2, n);
-    }
+    lua_rawgeti(L, 2, (lua_Integer)f->number + 1);
+    ml_buf_clear(&p->unit->desk.bytes);
+    f->code = ml_value_write(L, 3, &p->unit->desk, ML_VIEW_ROW_BYTES, "row", f->why);
+    ML_ASSERT(!f->code || f->code == ML_NO_MEMORY); /* plain rows are small, and can be encoded */
     return 0;
 }
 
-static ml_code flush(flushing *f)
+static int drop_body(lua_State *L)
+{
+    const flushing *f = lua_touserdata(L, 1);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, f->projection->unit);
+    drop(f->projection, L, 2, f->number);
+    return 0;
+}
+
+/* One call each: what a rule may take for a call is not meant for thousands of rows. */
+static ml_code flush(ml_projection *p, const ml_rows *rows, size_t number, ml_error *why)
 {
     ml_fault fault;
-    ml_projection *p = f->projection;
-    if (p->hot.flags.size == 0) return ML_OK;
-    if (ml_sandbox_enter(p->unit->sandbox, flush_body, f, &fault)) return f->code;
-    p->hot.on = false; /* it would end like this again */
-    return ml_error_memory(f->why, "the rows of a batch");
+    ml_bytes was;
+    flushing f = {.projection = p, .number = number, .why = why};
+    if (!(*flags_of(p, number) & CHANGED)) return ML_OK;
+    if (!ml_sandbox_enter(p->unit->sandbox, encode_body, &f, &fault)) {
+        p->hot.on = false; /* as it is, there is not enough memory for this */
+        return ml_error_memory(why, "the rows of a batch");
+    }
+    ml_bytes key = ml_keys_get(p->hot.keys, number), row = ml_buf_view(&p->unit->desk.bytes);
+    if (!f.code) f.code = rows->get(rows->context, key, &was, why);
+    if (!f.code && !ml_bytes_equal(was, row))
+        f.code = rows->put(rows->context, key, row, 0, why);
+    if (!f.code) *flags_of(p, number) = KEPT | THERE;
+    return f.code;
 }
 
 ml_code ml_projection_flush_rows(ml_projection *p, const ml_rows *rows, ml_error *why)
 {
-    flushing f = {.projection = p, .rows = rows, .why = why};
-    return flush(&f);
+    ml_code code = ML_OK;
+    for (size_t n = 0; n < p->hot.flags.size && !code; n++) code = flush(p, rows, n, why);
+    return code;
 }
 
 ml_code ml_projection_cool_rows(ml_projection *p, const ml_rows *rows, const ml_keys *keys,
                                 ml_error *why)
 {
-    flushing f = {.projection = p, .rows = rows, .cool = keys, .why = why};
-    return flush(&f);
+    ml_fault fault;
+    ml_code code = ML_OK;
+    for (size_t n = 0; n < ml_keys_count(keys) && !code; n++) {
+        flushing f = {.projection = p};
+        if (!find(p, ml_keys_get(keys, n), &f.number)) continue;
+        code = flush(p, rows, f.number, why);
+        if (!code && !ml_sandbox_enter(p->unit->sandbox, drop_body, &f, &fault))
+            code = ml_error_memory(why, "the rows of a batch");
+    }
+    return code;
 }
 
 void ml_projection_forget_hot(ml_projection *p)
@@ -266,7 +275,7 @@ void ml_projection_forget_hot(ml_projection *p)
     if (p->hot.flags.size == 0) return;
     ml_keys_cut(p->hot.keys, 0);
     ml_buf_clear(&p->hot.flags);
-    /* Without memory for an empty table, the old one's rows stay, and are replaced one by one. */
+    /* Without memory for an empty table the old one's rows stay, and are replaced one by one. */
     ML_IGNORE(ml_sandbox_enter(p->unit->sandbox, make_table, p->unit, &fault));
 }
 

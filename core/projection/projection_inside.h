@@ -175,8 +175,8 @@ bool ml_projection_is_hot(ml_projection *projection, const ml_rows *rows);
 /* Is any row a table; that of this key? */
 bool ml_projection_has_hot(const ml_projection *projection);
 bool ml_projection_hot_has(const ml_projection *projection, const ml_key *key);
-/* Pushes the table of a row; false: there is none. `number` is for the next two, `there`: the row is
- * not a new one. */
+/* Pushes the table of a row; false: there is none. `number` is set in any case, for the next two;
+ * `there`: the row is not a new one. */
 bool ml_projection_hot_get(ml_applying *applying, lua_State *L, const ml_key *key, size_t *number,
                            bool *there);
 /* From now on the table at `row` is that row; `encoded` as it was decoded from. False: it cannot be. */

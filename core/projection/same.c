@@ -181,14 +181,6 @@ static void write_table(writer *w, int depth)
 
 /* ---- functions ---------------------------------------------------------------------------- */
 
-static int add_to_dump(lua_State *L, const void *bytes, size_t size, void *context)
-{
-    (void)L;
-    ml_buf *dump = context;
-    ml_buf_add(dump, bytes, size);
-    return dump->failed;
-}
-
 /* Of the function on top: variables, each with its number, so that it shows who shares one. */
 static void write_upvalues(writer *w, int depth)
 {
@@ -227,7 +219,7 @@ static void write_function(writer *w, int depth)
     }
     ml_buf_clear(&w->dump);
     ml_buf_byte(&w->out, 'f');
-    if (lua_dump(w->L, add_to_dump, &w->dump, 1) != 0 ||
+    if (!ml_sandbox_dump(w->L, true, &w->dump) ||
         !ml_same_code(ml_buf_view(&w->dump), &w->out))
         w->none = true;
     write_upvalues(w, depth);

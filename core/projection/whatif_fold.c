@@ -239,18 +239,23 @@ static ml_code apply_version(ml_two *two, int version, const ml_event *event, co
                                     two->work->why);
 }
 
-/* Rows that the event goes to are to be what the views have. */
+/* Rows that the event goes to are to be what the views have; all, if it is not known which. */
 static ml_code cool(ml_two *two, const ml_event *event)
 {
     ml_fault fault;
     ml_error said;
     ml_rows rows = common_rows(two);
-    if (!ml_projection_has_hot(two->projections[0])) return ML_OK;
+    ml_projection *common = two->projections[0];
+    bool known = true;
+    if (!ml_projection_has_hot(common)) return ML_OK;
     ml_keys_cut(two->hits, 0);
-    for (int n = 0; n < 2; n++) /* a key function that raises is told of when it is applied */
-        ML_IGNORE(two->wanted[n] &&
-                  ml_projection_keys(two->projections[n], event, two->hits, &fault, &said));
-    return ml_projection_cool_rows(two->projections[0], &rows, two->hits, two->work->why);
+    for (int n = 0; n < 2; n++)
+        if (two->wanted[n])
+            known &= ml_projection_keys(two->projections[n], event, two->hits, &fault, &said) == ML_OK;
+    if (known) return ml_projection_cool_rows(common, &rows, two->hits, two->work->why);
+    ml_code code = ml_projection_flush_rows(common, &rows, two->work->why);
+    if (!code) ml_projection_forget_hot(common);
+    return code;
 }
 
 static ml_code apply_both(ml_two *two, const ml_event *event)

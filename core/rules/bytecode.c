@@ -365,17 +365,28 @@ static bool add_got(const reader *r, const function *f, uint32_t code, unsigned 
     return true;
 }
 
-bool ml_bytecode_lends(ml_bytes dump, unsigned parameter, ml_buf *got, ml_buf *frames)
+/* With `names` also the names of fields that are got are to be known. */
+static bool look_at(ml_bytes dump, unsigned parameter, ml_buf *names, ml_buf *frames)
 {
     reader r = {.seen = ignore};
-    if (!walk_dump(&r, dump, frames) || parameter > 7 || (r.captured >> parameter & 1))
-        return false;
+    if (!walk_dump(&r, dump, frames)) return false;
     const function *f = r.frames;
-    if (f->more || f->params <= parameter) return !f->more;
+    if (f->more || parameter > 7 || (r.captured >> parameter & 1)) return false;
+    if (f->params <= parameter) return true; /* it does not take it */
     for (size_t pc = 0; pc < f->code_count; pc++) {
         uint32_t code = ml_get_u32(f->code + 4 * pc);
         if (takes(code, parameter)) return false;
-        if (got != NULL && !add_got(&r, f, code, parameter, got)) return false;
+        if (names != NULL && !add_got(&r, f, code, parameter, names)) return false;
     }
-    return true;
+    return names == NULL || !names->failed;
+}
+
+bool ml_bytecode_lends(ml_bytes dump, unsigned parameter, ml_buf *frames)
+{
+    return look_at(dump, parameter, NULL, frames);
+}
+
+bool ml_bytecode_picks(ml_bytes dump, unsigned parameter, ml_buf *names, ml_buf *frames)
+{
+    return look_at(dump, parameter, names, frames);
 }

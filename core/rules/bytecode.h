@@ -31,8 +31,10 @@ ML_MUST_USE bool ml_bytecode_walk(ml_bytes dump, ml_buf *frames, ml_bytecode_see
                                   void *context);
 
 /* Is all that the function does with this parameter, from 0, getting and setting fields of it? Then
- * nobody has that table when it has returned. `got`: if the fields that it gets are known by name,
- * these names are added, each with its size, a byte, in front; if not, false. `frames` as above. */
-ML_MUST_USE bool ml_bytecode_lends(ml_bytes dump, unsigned parameter, ml_buf *got, ml_buf *frames);
+ * nobody has that table when it has returned. `frames` as above. */
+ML_MUST_USE bool ml_bytecode_lends(ml_bytes dump, unsigned parameter, ml_buf *frames);
+/* … and are the fields that it gets known by name? Adds these, each with its size, a byte, in front.
+ * Also false if `names` has no memory. */
+ML_MUST_USE bool ml_bytecode_picks(ml_bytes dump, unsigned parameter, ml_buf *names, ml_buf *frames);
 
 #endif

@@ -116,19 +116,11 @@ static void see_handler(void *context, ml_bytecode_use use, ml_bytes name, uint3
     say(l, error, "UPVALUE", l->file.path, line, sentence);
 }
 
-static int add_to_dump(lua_State *L, const void *bytes, size_t size, void *context)
-{
-    (void)L;
-    ml_buf *dump = context;
-    ml_buf_add(dump, bytes, size);
-    return dump->failed;
-}
-
 /* The function on top of the stack. */
 static void look(lint *l, ml_bytecode_seen *seen)
 {
     ml_buf_clear(&l->dump);
-    if (lua_dump(l->L, add_to_dump, &l->dump, 0) != 0 ||
+    if (!ml_sandbox_dump(l->L, false, &l->dump) ||
         !ml_bytecode_walk(ml_buf_view(&l->dump), &l->frames, seen, l))
         l->broken = true;
 }

@@ -98,23 +98,15 @@ static ml_bytes copy_name(ml_bytes name)
     return (ml_bytes){copy, name.size};
 }
 
-static int add_to_dump(lua_State *L, const void *bytes, size_t size, void *context)
-{
-    (void)L;
-    ml_buf *dump = context;
-    ml_buf_add(dump, bytes, size);
-    return dump->failed;
-}
-
 /* What the function on top does with its first two parameters, if there is memory to find out. */
-static void look_at_code(shape *s, ml_handler *handler)
+static void look_at_parameters(shape *s, ml_handler *handler)
 {
     ml_buf dump = {0}, frames = {0};
-    if (!lua_iscfunction(s->L, -1) && lua_dump(s->L, add_to_dump, &dump, 1) == 0) {
+    if (ml_sandbox_dump(s->L, true, &dump)) {
         ml_bytes code = ml_buf_view(&dump);
-        handler->lends = ml_bytecode_lends(code, 0, NULL, &frames);
-        handler->picks = ml_bytecode_lends(code, 1, &handler->fields, &frames) &&
-                         !handler->fields.failed && handler->fields.size <= FIELDS_BYTES_MAX;
+        handler->lends = ml_bytecode_lends(code, 0, &frames);
+        handler->picks = ml_bytecode_picks(code, 1, &handler->fields, &frames) &&
+                         handler->fields.size <= FIELDS_BYTES_MAX;
     }
     ml_buf_free(&dump);
     ml_buf_free(&frames);
@@ -141,7 +133,7 @@ bool ml_shape_function(shape *s, ml_handlers *to, ml_bytes name)
     } else {
         snprintf(handler->where, sizeof handler->where, "%.*s", ML_SHOW(unit->file.path));
     }
-    look_at_code(s, handler);
+    look_at_parameters(s, handler);
     lua_pushvalue(s->L, -1);
     handler->function = luaL_ref(s->L, LUA_REGISTRYINDEX);
     return true;

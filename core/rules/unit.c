@@ -193,8 +193,9 @@ const ml_handler *ml_unit_find(const ml_handlers *handlers, ml_bytes name)
 void ml_unit_push_data(lua_State *L, const ml_handler *handler, ml_bytes data)
 {
     ml_unpack cursor = ml_unpack_from(data);
-    if (handler->picks ? !ml_value_read_fields(L, &cursor, ml_buf_view(&handler->fields))
-                       : !ml_value_read(L, &cursor))
+    bool picks = handler != NULL && handler->picks;
+    if (picks ? !ml_value_read_fields(L, &cursor, ml_buf_view(&handler->fields))
+              : !ml_value_read(L, &cursor))
         luaL_error(L, "the event's data is nothing that Lua can hold");
 }
 

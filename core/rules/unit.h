@@ -104,8 +104,8 @@ bool ml_unit_runs(const ml_unit *unit);
 /* The handler of this name, or NULL. */
 const ml_handler *ml_unit_find(const ml_handlers *handlers, ml_bytes name);
 
-/* Pushes an event's data for this handler: of a map it may be less than there is, but no less than the
- * handler can see. Raises an error if Lua cannot hold it. */
+/* Pushes an event's data for this handler: of a map it may be less than there is, but no less than
+ * the handler can see; without one, all. Raises an error if Lua cannot hold it. */
 void ml_unit_push_data(lua_State *L, const ml_handler *handler, ml_bytes data);
 
 /* Around each call of a handler, for whoever watches. `verb` is "on" or "command". */

@@ -285,6 +285,19 @@ bool ml_sandbox_run(ml_sandbox *sandbox, ml_bytes path, ml_fault *fault)
     return protect(sandbox, 1, 1, fault);
 }
 
+static int add_to_dump(lua_State *L, const void *bytes, size_t size, void *context)
+{
+    (void)L;
+    ml_buf *dump = context;
+    ml_buf_add(dump, bytes, size);
+    return dump->failed;
+}
+
+bool ml_sandbox_dump(lua_State *L, bool stripped, ml_buf *to)
+{
+    return lua_dump(L, add_to_dump, to, stripped) == 0 && !to->failed;
+}
+
 /* ---- life ------------------------------------------------------------------------------- */
 
 static int panic(lua_State *L)

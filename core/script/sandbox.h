@@ -18,6 +18,7 @@
 
 #include <lua.h>
 
+#include "../base/buf.h"
 #include "../base/bytes.h"
 #include "../base/error.h"
 
@@ -107,6 +108,10 @@ void ml_sandbox_check(lua_State *L);
 
 /* Has the nth source been run, by ml_sandbox_run or because a file that was requires it? */
 bool ml_sandbox_loaded(const ml_sandbox *sandbox, size_t source);
+
+/* Adds the bytecode of the function on top; without names and lines if it is stripped. False: it is
+ * one of C's, or there is no memory. It comes from our own compiler: nobody runs it again. */
+ML_MUST_USE bool ml_sandbox_dump(lua_State *L, bool stripped, ml_buf *to);
 
 /* ---- the guard ---------------------------------------------------------------------------
  *

@@ -88,11 +88,18 @@ bug("projections are not linted", "rules/lint.c",
 -- A row that stays a table is another than one that is decoded and encoded. -------------------------
 
 bug("a row that a function inside has got stays a table", "rules/bytecode.c",
-  "parameter > 7 || (r.captured >> parameter & 1))", "parameter > 7)", "hot")
+  "parameter > 7 || (r.captured >> parameter & 1)) return false;", "parameter > 7) return false;",
+  "hot")
 bug("a field with a name that is made is not decoded", "rules/bytecode.c",
   "if (op != OP_GETFIELD) return false;", "if (op != OP_GETFIELD) return true;", "hot")
 bug("texts stay that would come back as bytes", "projection/projection_hot.c",
-  "text.size <= TEXT_MAX && ml_unpack_utf8(text)", "text.size <= TEXT_MAX", "hot")
+  "if (text.size > *left || !ml_unpack_utf8(text)) return false;",
+  "if (text.size > *left) return false;", "hot")
+bug("names without end stay", "projection/projection_hot.c",
+  "is_plain(L, top + 1, &left) && is_plain", "is_plain", "hot")
+bug("keys are held while rows are half changed", "projection/projection_apply.c",
+  "a.code == ML_SCRIPT_ERROR && !a.unsure && a.has_key", "a.code == ML_SCRIPT_ERROR && a.has_key",
+  "hot")
 bug("a row that is a table is not written", "projection/projection_hot.c",
   "*flags_of(p, number) |= CHANGED;", "(void)p;", "hot")
 bug("what a handler left half changed stays", "projection/projection_apply.c",

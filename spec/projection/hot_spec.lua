@@ -125,6 +125,18 @@ local function fill(p, dice, events, keys, types)
   assert(p.store:append(writes))
 end
 
+-- So many rows, of one event each.
+local function name_all(p, count)
+  local event = { type = "Named", data = { text = "t" } }
+  for first = 1, count, 1000 do
+    local writes = {}
+    for n = first, first + 999 do
+      writes[#writes + 1] = { stream = "account-" .. n, events = { event } }
+    end
+    assert(p.store:append(writes))
+  end
+end
+
 local tame, wild = {}, {}
 for _, type in ipairs(projections.sorted(handlers)) do
   local is_wild = type == "Raised" or type == "Looped" or type == "Wrong" or type == "Numbered"
@@ -255,6 +267,62 @@ describe("projection/hot: rows", function()
       assert.is_nil(hot:get({ key = "a" }).row)
       assert.equal(5, hot:get({ key = "b" }).row.n)
     end)
+  end)
+
+  it("of an event that holds one key, and then another, are changed once", function()
+    local on = {
+      Nested = "function(r) r.list = { 1 } end",
+      Named = "function(r) r.poison = true end",
+      Counted = "function(r) r.n = r.n + 1 if r.poison or r.list then error 'no' end end",
+    }
+    local function append(type, keys) p:append("account-1", type, { keys = keys }) end
+    append("Nested", { "a" })
+    append("Counted", { "b" })
+    append("Named", { "c" })
+    append("Counted", { "a", "b", "c" })
+    both({ key = "function(d) return d.keys end", fault = '"hold"' }, on, function(hot, cold)
+      hot:run()
+      cold:run()
+      same(hot, cold, "held")
+      assert.equal(2, hot:status().held)
+      assert.equal(2, hot:get({ key = "b" }).row.n)
+      assert.equal(0, hot:get({ key = "c" }).row.n)
+    end)
+  end)
+
+  it("with names without end are none", function()
+    local on = { Named = "function(r, d) r[d.text:rep(600000)] = 1 end" }
+    for n = 1, 3 do p:append("account-1", "Named", { text = ("%d"):format(n) }) end
+    both({}, on, function(hot, cold)
+      hot:run()
+      cold:run()
+      same(hot, cold, "long names")
+      assert.equal("stopped", hot:status().state)
+      assert.match("over 1048576 bytes", hot:status().error.message)
+    end)
+  end)
+
+  it("take no memory that a handler has without them", function()
+    local on = {
+      Named = "function(r, d) for n = 1, 30 do r['f' .. n] = d.text .. n end end",
+      Nested = "function(r) r.list = { 1 } end",
+      Long = [[function(r, d) local t = {} for n = 1, d.n do t[n] = ("x"):rep(1000000) .. n end
+        r.last = #t end]],
+    }
+    p:append("account-0", "Nested", {})
+    name_all(p, 4000)
+    p:append("account-0", "Long", { n = 50 })
+    local projector <close> = p:open(files({}, on), { fold_ms = 60000 })
+    assert.equal("live", projector:run().state)
+    assert.equal(50, projector:get({ key = "account-0" }).row.last)
+  end)
+
+  it("are written however many they are, and however little time a handler has", function()
+    local on = { Named = "function(r, d) for n = 1, 30 do r[d.text .. n] = n end end" }
+    name_all(p, 4000)
+    local projector <close> = p:open(files({}, on), { fold_ms = 4 })
+    local status = projector:run()
+    assert.same({ "live", 4000 }, { status.state, status.rows })
   end)
 
   it("are those of the last commit for who asks, and of none that comes too early", function()

@@ -601,21 +601,16 @@ static int projection_same(lua_State *L)
 
 /* ---- what becomes of a row ------------------------------------------------------------------ */
 
-static int add_to_dump(lua_State *L, const void *bytes, size_t size, void *dump)
-{
-    (void)L;
-    ml_buf_add(dump, bytes, size);
-    return 0;
-}
-
 static bool look(lua_State *L, ml_buf *got)
 {
     ml_buf dump = {0}, frames = {0};
     luaL_checktype(L, 1, LUA_TFUNCTION);
     unsigned parameter = (unsigned)luaL_optinteger(L, 2, 0);
     lua_settop(L, 1);
-    if (lua_dump(L, add_to_dump, &dump, 1) != 0) luaL_error(L, "it cannot be dumped");
-    bool lends = ml_bytecode_lends(ml_buf_view(&dump), parameter, got, &frames);
+    if (!ml_sandbox_dump(L, true, &dump)) luaL_error(L, "it cannot be dumped");
+    bool lends = got != NULL
+                     ? ml_bytecode_picks(ml_buf_view(&dump), parameter, got, &frames)
+                     : ml_bytecode_lends(ml_buf_view(&dump), parameter, &frames);
     ml_buf_free(&dump);
     ml_buf_free(&frames);
     return lends;
