@@ -65,6 +65,7 @@ all: deps ## build everything (the default); installs missing Debian packages fi
 	@$(MAKE) --no-print-directory MODE=$(MODE) built
 
 built: $(OUT)/moonlog $(OUT)/libmoonlog.so $(OUT)/libmoonlog.a $(OUT)/moonlog.so
+	@:
 
 deps:
 	$(call install,$(NEED_build))

@@ -103,6 +103,10 @@ static ml_code take_one(ml_worker_call *c, ml_bytes name, plan *p)
     if (ml_bytes_equal(name, ML_STR("limit"))) return take_natural(c, "limit", &ask->limit);
     if (ml_bytes_equal(name, ML_STR("unit")))
         return ml_unpack_str(&c->args, &ask->unit) ? ML_OK : ml_worker_refuse(c, "unit");
+    if (ml_bytes_equal(name, ML_STR("skips"))) {
+        ask->skips = ml_unpack_value(&c->args);
+        return ask->skips.size > 0 ? ML_OK : ml_worker_refuse(c, "skips");
+    }
     return ml_error_set(c->why, ML_BAD_REQUEST, "whatif knows no %.*s", ML_SHOW(name));
 }
 

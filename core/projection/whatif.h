@@ -25,6 +25,7 @@ typedef struct ml_whatif {
     const ml_source *before, *after; /* the active pack, and the other */
     size_t before_count, after_count;
     ml_bytes unit;    /* "projection/balances"; empty: all that differ */
+    ml_bytes skips;   /* MessagePack {name: [position, …]}: events that active projections pass over */
     uint64_t from;    /* differences that begin before this position are not told */
     uint64_t limit;   /* differences told of each unit; the rest is counted. 0 = 1,000 */
     const char *scratch, *boot;

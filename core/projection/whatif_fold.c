@@ -297,9 +297,20 @@ static ml_code apply_common(ml_two *two, const ml_event *event)
     return code ? code : stop(two, applied, faults);
 }
 
+/* An order to pass over an event is for the version that stopped at it. */
+static bool is_skipped(const ml_two *two, uint64_t position)
+{
+    int64_t skipped;
+    ml_unpack at = two->skips;
+    for (uint32_t n = 0; n < two->skip_count && ml_unpack_int(&at, &skipped); n++)
+        if ((uint64_t)skipped == position) return true;
+    return false;
+}
+
 ml_code ml_two_take(ml_two *two, const ml_event *event)
 {
     for (int n = 0; n < 2; n++) two->wanted[n] &= event->position > two->starts[n];
+    if (two->skip_count > 0) two->wanted[0] &= !is_skipped(two, event->position);
     if (!two->wanted[0] && !two->wanted[1]) return ML_OK;
     two->position = event->position;
     two->time = event->time;

@@ -13,6 +13,7 @@
 #ifndef ML_PROJECTION_WHATIF_INSIDE_H
 #define ML_PROJECTION_WHATIF_INSIDE_H
 
+#include "../base/unpack.h"
 #include "../rules/aggregate.h"
 #include "alike.h"
 #include "projection.h"
@@ -169,6 +170,8 @@ typedef struct ml_two {
     uint64_t position; /* of the last event */
     int64_t time;
     uint64_t starts[2]; /* events up to here do not count */
+    ml_unpack skips;    /* positions that `before` passes over, of which there are … */
+    uint32_t skip_count; /* … few */
     ml_alike alike;
     bool declared;      /* all but the handlers is the same */
     bool hot;           /* rows of both may stay tables (projection_hot.c) … */

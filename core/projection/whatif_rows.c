@@ -123,6 +123,8 @@ static ml_code begin(ml_two *two)
         code = ml_projection_new(two->units[n], &two->projections[n], two->work->why);
         if (!code) two->starts[n] = ml_projection_start(two->projections[n], 0);
     }
+    two->skips = ml_unpack_from(ml_unpack_find(two->work->ask->skips, two->units[0]->name));
+    if (!ml_unpack_array(&two->skips, &two->skip_count)) two->skip_count = 0;
     return code ? code : compare_declared(two);
 }
 

@@ -10,6 +10,7 @@
 #include "later.h"
 #include "packs.h"
 #include "process.h"
+#include "projections.h"
 #include "rules.h"
 #include "whatifs.h"
 
@@ -147,14 +148,28 @@ static void pack_raw(ml_buf *out, uint32_t *pairs, const ml_params *params, cons
     ++*pairs;
 }
 
+/* {name: [position, …]} of the versions that are active. */
+static void pack_skips(const ml_server *server, ml_buf *out)
+{
+    size_t begin = ml_pack_begin(out);
+    uint32_t count = 0;
+    for (const ml_projected *p = server->projections->all; p != NULL; p = p->next, count++) {
+        ml_pack_text(out, p->name);
+        ml_ledger_pack_skips(p, p->wanted, out);
+    }
+    ml_pack_end_map(out, begin, count);
+}
+
 static void pack_request(whatif *w, const ml_params *params)
 {
     const ml_pack *active = ml_rules_active(w->process.server);
     ml_bytes files = ml_params_raw(params, "files");
     ml_buf *out = &w->ask.params;
     char boot[ML_VIEW_BOOT], scratch[24];
-    uint32_t pairs = 4;
+    uint32_t pairs = 5;
     size_t begin = ml_pack_begin(out);
+    ml_pack_text(out, "skips");
+    pack_skips(w->process.server, out);
     ml_pack_text(out, "before");
     if (ml_packs_none(active)) ml_pack_map(out, 0);
     else ml_buf_add(out, active->files.data, active->files.size);

@@ -45,6 +45,24 @@ describe("cli: whatif", function()
       { out, err, status })
   end)
 
+  it("passes over what the active version was told to pass over", function()
+    local appended = on { "append", "account-ada", "Deposited", '{"amount":"much"}' }
+    local bad = json.read(appended).position
+    assert.equal(0, select(3, on { "append", "account-ben", "Deposited", '{"amount":7}' }))
+    local skip = { "projection", "skip", "balances", "--position", tostring(bad), "--reason", "x" }
+    -- Answered when it has stopped.
+    on { "projection", "get", "balances", "account-ada", "--after", tostring(bad) }
+    local _, err, status = on(skip)
+    assert.equal(0, status, err)
+    local tolerant = other("balances.lua", "d.amount,", "(tonumber(d.amount) or 0),")
+    local out
+    out, err, status = whatif(tolerant, "-otable", "--unit", "balances")
+    assert.same({ "", 7 }, { err, status })
+    assert.truthy(out:find("since position " .. bad, 1, true), out) -- it has one event more
+    assert.falsy(out:find("fault", 1, true), out)
+    assert.truthy(out:find("5 events, 2 rows, 1 differs", 1, true), out)
+  end)
+
   it("exits 7 and shows rows, with the event that they differ since", function()
     local out, err, status = whatif(other("balances.lua", "row.balance %- d.amount",
       "row.balance - 2 * d.amount"), "-otable")
