@@ -151,8 +151,9 @@ describe("projection/hot: rows", function()
   after_each(function() p:close() end)
 
   -- A projector that is stepped, now and then committed or asked; and its like without hot rows.
-  local function both(more, on, check)
-    local options = { fold_ms = 10 }
+  -- `fold_ms`: what a handler may take, where one loops.
+  local function both(more, on, check, fold_ms)
+    local options = { fold_ms = fold_ms or 60000 }
     local hot <close> = p:open(files(more, on), options)
     local cold_on = { Zero = spare }
     for type, text in pairs(on or {}) do cold_on[type] = text end
@@ -230,7 +231,7 @@ describe("projection/hot: rows", function()
         until at.state == "live"
       end
       assert.is_true(stops > 5, stops)
-    end)
+    end, 40)
   end)
 
   it("are the same when keys are held, let go and held again", function()
@@ -251,7 +252,7 @@ describe("projection/hot: rows", function()
           same(hot, cold, "skipped in round " .. round)
         end
       end
-    end)
+    end, 40)
   end)
 
   it("of an event whose second key raises are as before it", function()
@@ -320,7 +321,7 @@ describe("projection/hot: rows", function()
   it("are written however many they are, and however little time a handler has", function()
     local on = { Named = "function(r, d) for n = 1, 30 do r[d.text .. n] = n end end" }
     name_all(p, 4000)
-    local projector <close> = p:open(files({}, on), { fold_ms = 4 })
+    local projector <close> = p:open(files({}, on), { fold_ms = 20 })
     local status = projector:run()
     assert.same({ "live", 4000 }, { status.state, status.rows })
   end)
