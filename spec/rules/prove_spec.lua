@@ -326,7 +326,7 @@ describe("rules/prove: planted bugs", function()
     { "the event instead of its data", steps("function(d, e) return e end", SECOND), "userdata" },
     { "an endless loop", steps("function(d) while not d.done do end return d end", SECOND), "longer than it may" },
     { "endless recursion", steps("function(d) return f(d) end", SECOND,
-      "local function f(d) return 1 + f(d) end"), "stack overflow" },
+      "local function f(d) return 1 + f(d) end"), "stack overflow", "longer than it may" }, -- whichever is first
     { "memory without end", steps(FIRST,
       "function(d) local text = 'x' while true do text = text .. text end end", HEAD), "memory" },
     { "an undeclared global", steps("function(d) total = d.sum return d end", SECOND), "total" },
@@ -348,7 +348,7 @@ describe("rules/prove: planted bugs", function()
   for _, bug in ipairs(bugs) do
     it("do not pass: " .. bug[1], function()
       local message, one = fails(bug[2], dir)
-      assert.truthy(message:find(bug[3]), message)
+      assert.truthy(message:find(bug[3]) or message:find(bug[4] or bug[3]), message)
       assert.equal("payment.lua", one.file)
     end)
   end
