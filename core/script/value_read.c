@@ -108,9 +108,9 @@ bool ml_value_read(lua_State *L, ml_unpack *cursor)
 
 static bool is_among(ml_bytes names, ml_bytes name)
 {
-    const uint8_t *at = names.data, *end = at + names.size;
-    for (; at < end; at += 1 + *at)
-        if (*at == name.size && memcmp(at + 1, name.data, name.size) == 0) return true;
+    const uint8_t *all = names.data;
+    for (size_t at = 0; at < names.size; at += 1u + all[at])
+        if (all[at] == name.size && memcmp(all + at + 1, name.data, name.size) == 0) return true;
     return false;
 }
 
